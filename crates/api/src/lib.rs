@@ -1,0 +1,1 @@
+//! Views of kinds, resource names, quantities, selectors, Status.

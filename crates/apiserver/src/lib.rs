@@ -1,0 +1,1 @@
+//! Authentication, filters, verbs, watch cache, discovery.

@@ -1,0 +1,1 @@
+//! Clock, randomness, back-off, shutdown, named tasks, error chain, telemetry; no Kubernetes.

@@ -1,0 +1,1 @@
+//! Local clusters: preflight, address ranges, node namespaces, certificates, host state.

@@ -1,0 +1,1 @@
+//! Transport-neutral API client: typed requests, reflector, work queue, leases, events.

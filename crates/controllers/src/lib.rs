@@ -1,0 +1,1 @@
+//! CONTROLLERS: pure plans and their shells.

@@ -1,0 +1,1 @@
+//! Small client: tables of resources on the command line.

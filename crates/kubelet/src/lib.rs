@@ -1,0 +1,1 @@
+//! Pods, probes, status, node status, the kubelet's server.

@@ -1,0 +1,1 @@
+//! Links, routes, neighbours and nftables transactions over netlink.

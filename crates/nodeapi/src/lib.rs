@@ -1,0 +1,1 @@
+//! Contracts of a node: CRI messages and services, the CNI trait.

@@ -1,0 +1,1 @@
+//! Runs one container; the shim and its protocol. No tokio.

@@ -1,0 +1,1 @@
+//! RESOURCES: one row a resource, and the hooks that a table cannot express.

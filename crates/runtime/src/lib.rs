@@ -1,0 +1,1 @@
+//! CRI service: sandboxes, containers, exec, logs, statistics.

@@ -1,0 +1,1 @@
+//! The type table and everything that it drives; the arena DOM.

@@ -1,0 +1,1 @@
+//! MVCC core over bytes, its SQLite log, watch, compaction, TTL.

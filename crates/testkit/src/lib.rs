@@ -1,0 +1,1 @@
+//! SimCluster, fake runtime, scenario runner.

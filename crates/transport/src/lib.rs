@@ -1,0 +1,1 @@
+//! TLS, HTTP server and client, upgraded streams, in-memory pipe.

@@ -1,0 +1,1 @@
+//! emptyDir, projected, hostPath; atomic writes; mounts.

@@ -1,0 +1,3 @@
+//! Automation: `cargo xtask codegen|tidy|sim|node-test|conformance|bench|dist`.
+
+fn main() {}
