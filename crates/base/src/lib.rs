@@ -1,1 +1,18 @@
-//! Clock, randomness, back-off, shutdown, named tasks, error chain, telemetry; no Kubernetes.
+//! What every component needs and what knows no Kubernetes: clock, randomness, back-off, shutdown,
+//! named tasks, error chains, invariants, telemetry.
+
+mod assert;
+mod backoff;
+mod chain;
+mod clock;
+mod random;
+mod shutdown;
+pub mod tasks;
+pub mod telemetry;
+
+pub use assert::violated;
+pub use backoff::Backoff;
+pub use chain::Chain;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use random::Rng;
+pub use shutdown::Shutdown;
