@@ -1,1 +1,7 @@
 //! The type table and everything that it drives; the arena DOM.
+
+pub mod dom;
+mod names;
+
+pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
+pub use names::Name;

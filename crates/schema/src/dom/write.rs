@@ -1,0 +1,153 @@
+//! A document as compact JSON, with the escapes and the number format of Go's encoder.
+//!
+//! Source: Go 1.26 encoding/json/encode.go (appendString with HTML escapes, floatEncoder).
+
+use super::{Dom, Node, Tag, Value};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// True for bytes that stand for themselves inside a string. 0xe2 starts U+2028 and U+2029.
+static SAFE: [bool; 256] = {
+    let mut safe = [true; 256];
+    let mut i = 0;
+    while i < 0x20 {
+        safe[i] = false;
+        i += 1;
+    }
+    safe[b'"' as usize] = false;
+    safe[b'\\' as usize] = false;
+    safe[b'<' as usize] = false;
+    safe[b'>' as usize] = false;
+    safe[b'&' as usize] = false;
+    safe[0xe2] = false;
+    safe
+};
+
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    let mut i = 0;
+    while let Some(&b) = bytes.get(i) {
+        if SAFE[b as usize] {
+            i += 1;
+            continue;
+        }
+        if b == 0xe2 {
+            if let Some(&[0x80, last @ (0xa8 | 0xa9)]) = bytes.get(i + 1..i + 3) {
+                out.extend_from_slice(&bytes[from..i]);
+                out.extend_from_slice(b"\\u202");
+                out.push(HEX[(last & 15) as usize]);
+                i += 3;
+                from = i;
+            } else {
+                i += 1;
+            }
+            continue;
+        }
+        out.extend_from_slice(&bytes[from..i]);
+        match b {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[(b >> 4) as usize]);
+                out.push(HEX[(b & 15) as usize]);
+            }
+        }
+        i += 1;
+        from = i;
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+pub(crate) fn write_int(out: &mut Vec<u8>, n: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+/// JSON has no infinities and no NaN; such a value is written as `null`.
+pub(crate) fn write_float(out: &mut Vec<u8>, f: f64) {
+    let size = f.abs();
+    if !f.is_finite() {
+        out.extend_from_slice(b"null");
+    } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{f:e}");
+        match text.split_once('e') {
+            Some((digits, power)) if !power.starts_with('-') => {
+                out.extend_from_slice(format!("{digits}e+{power}").as_bytes());
+            }
+            _ => out.extend_from_slice(text.as_bytes()),
+        }
+    } else {
+        out.extend_from_slice(format!("{f}").as_bytes());
+    }
+}
+
+impl Dom {
+    /// The value as compact JSON, keys in document order.
+    #[must_use]
+    pub fn to_json(&self, node: Node) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.text.len().min(1 << 16) + 64);
+        self.write_json(node, &mut out);
+        out
+    }
+
+    /// [`Dom::to_json`], appended to `out`.
+    pub fn write_json(&self, top: Node, out: &mut Vec<u8>) {
+        let mut node = top;
+        loop {
+            match self.value(node) {
+                Value::Null => out.extend_from_slice(b"null"),
+                Value::Bool(true) => out.extend_from_slice(b"true"),
+                Value::Bool(false) => out.extend_from_slice(b"false"),
+                Value::Int(n) => write_int(out, n),
+                Value::Float(f) => write_float(out, f),
+                Value::Str(s) => write_string(out, s),
+                Value::List => {
+                    out.push(b'[');
+                    if let Some(child) = self.first(node) {
+                        node = child;
+                        continue;
+                    }
+                    out.push(b']');
+                }
+                Value::Map => {
+                    out.push(b'{');
+                    if let Some(child) = self.first(node) {
+                        write_string(out, self.key(child));
+                        out.push(b':');
+                        node = child;
+                        continue;
+                    }
+                    out.push(b'}');
+                }
+            }
+            // Up to the nearest ancestor that has something left.
+            loop {
+                if node == top {
+                    return;
+                }
+                if let Some(next) = self.next(node) {
+                    out.push(b',');
+                    node = next;
+                    if self.tag(Node(self.slot(node.0).parent)) == Tag::Map {
+                        write_string(out, self.key(node));
+                        out.push(b':');
+                    }
+                    break;
+                }
+                node = Node(self.slot(node.0).parent);
+                out.push(if self.tag(node) == Tag::Map {
+                    b'}'
+                } else {
+                    b']'
+                });
+            }
+        }
+    }
+}
