@@ -1,1 +1,6 @@
-//! Scenarios, simulation, node tests.
+//! Tests of the whole: dependency rules, tidiness, scenarios, local clusters.
+
+#[cfg(test)]
+mod dependency_rules;
+#[cfg(test)]
+mod tidy;

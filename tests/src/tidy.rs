@@ -1,0 +1,74 @@
+//! What rustfmt and clippy cannot see: every source file says what it owns, none grows a second
+//! noun unnoticed, nothing personal to a machine is committed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Past this a file must be split; generated files say so in their first line.
+const LINE_LIMIT: usize = 900;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> =
+        ["crates", "tests", "benches", "xtask"].iter().map(|dir| root.join(dir)).collect();
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if path.file_name().is_some_and(|name| name != "target") {
+                    open.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 20, "the walk found the sources");
+    found
+}
+
+fn is_generated(text: &str) -> bool {
+    text.lines().take(3).any(|line| line.contains("enerated by `cargo xtask"))
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, text)| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            // A test module's subject is the module it tests.
+            name != "tests.rs"
+                && !path.components().any(|part| part.as_os_str() == "tests")
+                && !text.starts_with("//!")
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(silent.is_empty(), "no //! header: {silent:#?}");
+}
+
+#[test]
+fn no_file_hides_a_second_noun() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| !is_generated(text) && text.lines().count() > LINE_LIMIT)
+        .map(|(path, text)| (path, text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "over {LINE_LIMIT} lines: {long:#?}");
+}
+
+#[test]
+fn unsafe_stays_where_the_design_allows_it() {
+    for (path, text) in sources() {
+        let allowed = ["crates/oci/", "crates/cgroups/", "crates/netlink/", "tests/src/tidy.rs"]
+            .iter()
+            .any(|dir| path.to_string_lossy().contains(dir));
+        let uses = text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe extern")
+        });
+        assert!(allowed || !uses, "unsafe in {}", path.display());
+    }
+}
