@@ -12,18 +12,37 @@ struct Graph {
 }
 
 impl Graph {
-    #[expect(clippy::disallowed_methods, reason = "a test asks cargo about the workspace")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test asks cargo about the workspace"
+    )]
     fn read() -> Self {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--no-deps",
+                "--offline",
+            ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
         let packages = metadata["packages"].as_array().unwrap();
-        let names: BTreeSet<&str> = packages.iter().map(|p| p["name"].as_str().unwrap()).collect();
-        let mut graph = Self { ours: BTreeMap::new(), others: BTreeMap::new() };
+        let names: BTreeSet<&str> = packages
+            .iter()
+            .map(|p| p["name"].as_str().unwrap())
+            .collect();
+        let mut graph = Self {
+            ours: BTreeMap::new(),
+            others: BTreeMap::new(),
+        };
         for package in packages {
             let name = package["name"].as_str().unwrap().to_owned();
             for dependency in package["dependencies"].as_array().unwrap() {
@@ -31,7 +50,11 @@ impl Graph {
                     continue;
                 }
                 let to = dependency["name"].as_str().unwrap();
-                let side = if names.contains(to) { &mut graph.ours } else { &mut graph.others };
+                let side = if names.contains(to) {
+                    &mut graph.ours
+                } else {
+                    &mut graph.others
+                };
                 side.entry(name.clone()).or_default().insert(to.to_owned());
             }
         }
@@ -53,7 +76,11 @@ impl Graph {
     }
 
     fn dependents(&self, of: &str) -> BTreeSet<&str> {
-        self.ours.iter().filter(|(_, to)| to.contains(of)).map(|(from, _)| from.as_str()).collect()
+        self.ours
+            .iter()
+            .filter(|(_, to)| to.contains(of))
+            .map(|(from, _)| from.as_str())
+            .collect()
     }
 }
 
@@ -63,7 +90,10 @@ fn only_the_api_server_knows_the_store() {
     let allowed = BTreeSet::from(["apiserver", "transom", "testkit", "benches"]);
     let actual = graph.dependents("store");
     assert!(actual.is_subset(&allowed), "{actual:?}");
-    assert!(!graph.reach("apiserver").contains("client"), "the API server never is a client");
+    assert!(
+        !graph.reach("apiserver").contains("client"),
+        "the API server never is a client"
+    );
 }
 
 #[test]
@@ -82,7 +112,11 @@ fn components_meet_in_api_objects_only() {
 #[test]
 fn kubelet_runtime_and_network_meet_in_nodeapi() {
     let graph = Graph::read();
-    for (from, to) in [("kubelet", "runtime"), ("runtime", "network"), ("runtime", "kubelet")] {
+    for (from, to) in [
+        ("kubelet", "runtime"),
+        ("runtime", "network"),
+        ("runtime", "kubelet"),
+    ] {
         assert!(!graph.reach(from).contains(to), "{from} knows {to}");
     }
 }
@@ -90,7 +124,16 @@ fn kubelet_runtime_and_network_meet_in_nodeapi() {
 #[test]
 fn engines_hold_no_kubernetes_objects() {
     let graph = Graph::read();
-    for name in ["oci", "cgroups", "netlink", "pki", "store", "transport", "images", "base"] {
+    for name in [
+        "oci",
+        "cgroups",
+        "netlink",
+        "pki",
+        "store",
+        "transport",
+        "images",
+        "base",
+    ] {
         let reach = graph.reach(name);
         for kubernetes in ["api", "schema", "registry", "client"] {
             assert!(!reach.contains(kubernetes), "{name} knows {kubernetes}");
@@ -101,12 +144,17 @@ fn engines_hold_no_kubernetes_objects() {
 #[test]
 fn pure_crates_hold_no_async_runtime() {
     let graph = Graph::read();
-    for name in ["api", "schema", "registry", "oci", "cgroups", "netlink", "pki"] {
+    for name in [
+        "api", "schema", "registry", "oci", "cgroups", "netlink", "pki",
+    ] {
         let mut crates = graph.reach(name);
         crates.insert(name.to_owned());
         for of in crates {
             let others = graph.others.get(&of).cloned().unwrap_or_default();
-            assert!(!others.contains("tokio"), "{name} reaches tokio through {of}");
+            assert!(
+                !others.contains("tokio"),
+                "{name} reaches tokio through {of}"
+            );
         }
     }
 }

@@ -10,8 +10,10 @@ const LINE_LIMIT: usize = 900;
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    let mut open: Vec<PathBuf> =
-        ["crates", "tests", "benches", "xtask"].iter().map(|dir| root.join(dir)).collect();
+    let mut open: Vec<PathBuf> = ["crates", "tests", "benches", "xtask"]
+        .iter()
+        .map(|dir| root.join(dir))
+        .collect();
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -30,7 +32,9 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn is_generated(text: &str) -> bool {
-    text.lines().take(3).any(|line| line.contains("enerated by `cargo xtask"))
+    text.lines()
+        .take(3)
+        .any(|line| line.contains("enerated by `cargo xtask"))
 }
 
 #[test]
@@ -62,12 +66,19 @@ fn no_file_hides_a_second_noun() {
 #[test]
 fn unsafe_stays_where_the_design_allows_it() {
     for (path, text) in sources() {
-        let allowed = ["crates/oci/", "crates/cgroups/", "crates/netlink/", "tests/src/tidy.rs"]
-            .iter()
-            .any(|dir| path.to_string_lossy().contains(dir));
+        let allowed = [
+            "crates/oci/",
+            "crates/cgroups/",
+            "crates/netlink/",
+            "tests/src/tidy.rs",
+        ]
+        .iter()
+        .any(|dir| path.to_string_lossy().contains(dir));
         let uses = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or_default();
-            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe extern")
+            code.contains("unsafe {")
+                || code.contains("unsafe fn")
+                || code.contains("unsafe extern")
         });
         assert!(allowed || !uses, "unsafe in {}", path.display());
     }
