@@ -1,1 +1,20 @@
 //! Views of kinds, resource names, quantities, selectors, Status.
+//!
+//! Owns the nouns of the API that every layer shares and the texts in which upstream speaks
+//! of them. Knows no storage, no transport and no resource's own rules.
+
+pub mod duration;
+mod field;
+pub mod fields;
+mod kind;
+pub mod labels;
+pub mod names;
+mod quantity;
+mod status;
+pub mod text;
+pub mod time;
+
+pub use field::{Aggregate, BadValue, ErrorType, FieldError, Path};
+pub use kind::{Gk, Gr, GroupVersionError, Gvk, Gvr, api_version, parse_api_version};
+pub use quantity::{Format, Quantity, QuantityError};
+pub use status::{Cause, Status, reason};
