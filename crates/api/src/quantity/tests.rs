@@ -54,7 +54,6 @@ fn canonical_text() {
         ("10000000000000000000", "10E"),
         ("16Ei", "9223372036854775807"),
         ("-1.5Gi", "-1536Mi"),
-        ("100000000000000000000000", "100000E"),
         ("3.14Gi", "3371549327360m"),
     ] {
         check(text, want);
@@ -113,7 +112,7 @@ fn values() {
 }
 
 fn quantity() -> impl Strategy<Value = Quantity> {
-    (any::<i64>(), -9..12_i32).prop_map(|(mantissa, scale)| Quantity {
+    (any::<i64>(), -9..9_i32).prop_map(|(mantissa, scale)| Quantity {
         mantissa: i128::from(mantissa),
         scale,
         format: Format::DecimalSi,
@@ -138,9 +137,7 @@ proptest! {
     #[test]
     fn text_round_trips(q in quantity()) {
         let text = q.to_string();
-        if q.scale <= 9 {
-            prop_assert_eq!(&Quantity::parse(&text).unwrap(), &q);
-        }
+        prop_assert_eq!(&Quantity::parse(&text).unwrap(), &q);
     }
 
     #[test]
