@@ -1,0 +1,1 @@
+//! HTTP client over TCP and TLS.

@@ -1,0 +1,1 @@
+//! HTTP server over TCP and TLS.

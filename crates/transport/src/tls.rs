@@ -1,0 +1,1 @@
+//! TLS material that can be replaced while in use.
