@@ -1,0 +1,174 @@
+//! What a reflector knows: the newest revision of each object, with indexes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::{Key, Object};
+
+/// Gives the index values of an object.
+pub type IndexFn = fn(&Object) -> Vec<String>;
+
+/// One step of the cache: created (no old), updated, or deleted (no new).
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The revision known before.
+    pub old: Option<Arc<Object>>,
+    /// The revision known now.
+    pub new: Option<Arc<Object>>,
+}
+
+impl Change {
+    /// The object's key, whichever side has it.
+    pub fn key(&self) -> &Key {
+        self.object().key()
+    }
+
+    /// The newest revision known, also of a deleted object.
+    pub fn object(&self) -> &Arc<Object> {
+        self.new
+            .as_ref()
+            .or(self.old.as_ref())
+            .expect("a change has an old or a new side")
+    }
+}
+
+/// A local copy of one resource. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: RwLock<State>,
+    indexers: Vec<(&'static str, IndexFn)>,
+    synced: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: HashMap<Key, Arc<Object>>,
+    indexes: HashMap<(&'static str, String), BTreeSet<Key>>,
+}
+
+impl Cache {
+    /// Empty, with the named indexes.
+    pub fn new(indexers: Vec<(&'static str, IndexFn)>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                state: RwLock::new(State::default()),
+                indexers,
+                synced: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// The object of that key.
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.inner.state.read().objects.get(key).cloned()
+    }
+
+    /// All objects, ordered by key.
+    pub fn list(&self) -> Vec<Arc<Object>> {
+        let mut all: Vec<_> = self.inner.state.read().objects.values().cloned().collect();
+        all.sort_by(|a, b| a.key().cmp(b.key()));
+        all
+    }
+
+    /// The objects of one namespace, ordered by name.
+    pub fn list_namespace(&self, namespace: &str) -> Vec<Arc<Object>> {
+        let mut all = self.list();
+        all.retain(|object| object.namespace() == namespace);
+        all
+    }
+
+    /// The objects that the named index files under `value`, ordered by key.
+    pub fn by_index(&self, index: &'static str, value: &str) -> Vec<Arc<Object>> {
+        let state = self.inner.state.read();
+        let keys = state.indexes.get(&(index, value.to_owned()));
+        keys.into_iter()
+            .flatten()
+            .filter_map(|key| state.objects.get(key).cloned())
+            .collect()
+    }
+
+    /// How many objects are known.
+    pub fn len(&self) -> usize {
+        self.inner.state.read().objects.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        *self.inner.synced.borrow()
+    }
+
+    /// Returns once the first list is complete.
+    pub async fn synced(&self) {
+        let mut receiver = self.inner.synced.subscribe();
+        // The sender lives in `self`, so this cannot fail.
+        let _ = receiver.wait_for(|synced| *synced).await;
+    }
+
+    pub(crate) fn mark_synced(&self) {
+        self.inner.synced.send_replace(true);
+    }
+
+    /// Takes a newer revision (or, with `deleted`, the last one) and tells what changed.
+    pub(crate) fn apply(&self, object: Object, deleted: bool) -> Option<Change> {
+        let key = object.key().clone();
+        let new = (!deleted).then(|| Arc::new(object));
+        let mut state = self.inner.state.write();
+        let old = match &new {
+            Some(new) => state.objects.insert(key.clone(), new.clone()),
+            None => state.objects.remove(&key),
+        };
+        for (name, index) in &self.inner.indexers {
+            for value in old.iter().flat_map(|old| index(old)) {
+                if let Some(keys) = state.indexes.get_mut(&(*name, value.clone())) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        state.indexes.remove(&(*name, value));
+                    }
+                }
+            }
+            for value in new.iter().flat_map(|new| index(new)) {
+                state
+                    .indexes
+                    .entry((*name, value))
+                    .or_default()
+                    .insert(key.clone());
+            }
+        }
+        (old.is_some() || new.is_some()).then_some(Change { old, new })
+    }
+
+    /// The objects that a complete list no longer has.
+    pub(crate) fn missing_from(
+        &self,
+        present: &std::collections::HashSet<Key>,
+    ) -> Vec<Arc<Object>> {
+        let state = self.inner.state.read();
+        state
+            .objects
+            .values()
+            .filter(|object| !present.contains(object.key()))
+            .cloned()
+            .collect()
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("objects", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! One pod: what is wanted, what is there, what to do, what to report.
+
+mod actions;
+mod backoff;
+mod observed;
+mod spec;
+mod status;
+
+pub use actions::{Action, KillReason, Plan, actions};
+pub use backoff::CrashBackoff;
+pub use observed::{Container, ContainerState, Observed, Sandbox};
+pub use spec::{ContainerSpec, Deletion, Handler, Kind, Lifecycle, PodSpec, Probe, RestartPolicy};
+pub use status::{Knowledge, Waiting, phase, status};

@@ -1,0 +1,283 @@
+//! A world is a few words: `policy=Always init=a,b* main=c,d | sandbox a:exited(0) c:running …`.
+//! `b*` is a sidecar; `deleted(N)`: a deletion with N seconds of grace; `unhealthy(x)`, `nosandbox`.
+
+use std::collections::HashMap;
+
+use expect_test::{Expect, expect};
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::pod::status::Verdict;
+use crate::pod::{CrashBackoff, Deletion, Handler, Probe, Sandbox};
+
+const T0: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn at(seconds: i64) -> Timestamp {
+    T0.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+}
+
+#[track_caller]
+fn check(world: &str, expected: Expect) {
+    expected.assert_eq(&plan_of(world));
+}
+
+fn probe() -> Option<Probe> {
+    Some(Probe {
+        handler: Handler::Sleep(0),
+        initial_delay_seconds: 0,
+        period_seconds: 1,
+        timeout_seconds: 1,
+        success_threshold: 1,
+        failure_threshold: 1,
+        grace_seconds: None,
+    })
+}
+
+fn plan_of(world: &str) -> String {
+    let (wanted, there) = world.split_once('|').unwrap();
+    let mut pod = PodSpec {
+        grace_seconds: 30,
+        ..PodSpec::default()
+    };
+    for word in wanted.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let spec = |name: &str, kind| ContainerSpec {
+            name: name.trim_matches(['*', '?']).into(),
+            kind: if name.ends_with('*') {
+                Kind::Sidecar
+            } else {
+                kind
+            },
+            startup: if name.ends_with('?') { probe() } else { None },
+            ..ContainerSpec::default()
+        };
+        match key {
+            "policy" => {
+                pod.restart_policy = match value {
+                    "Always" => RestartPolicy::Always,
+                    "OnFailure" => RestartPolicy::OnFailure,
+                    _ => RestartPolicy::Never,
+                }
+            }
+            "init" => {
+                pod.init = value
+                    .split(',')
+                    .map(|name| spec(name, Kind::Init))
+                    .collect()
+            }
+            "main" => {
+                pod.containers = value
+                    .split(',')
+                    .map(|name| spec(name, Kind::Main))
+                    .collect()
+            }
+            "deleted" => {
+                let seconds = value.parse().unwrap();
+                pod.deletion = Some(Deletion {
+                    at: at(1000 + seconds),
+                    grace_seconds: seconds,
+                });
+            }
+            "phase" => pod.reported_phase = value.into(),
+            _ => panic!("{word}"),
+        }
+    }
+    let mut observed = Observed::default();
+    let mut known = Knowledge {
+        probes: HashMap::new(),
+        ..Knowledge::default()
+    };
+    for word in there.split_whitespace() {
+        if word.starts_with("sandbox") {
+            observed.sandbox = Some(Sandbox {
+                id: "s".into(),
+                ready: word == "sandbox",
+                created_at: Some(at(0)),
+                ..Sandbox::default()
+            });
+            continue;
+        }
+        if let Some(name) = word.strip_prefix("unhealthy:") {
+            known.probes.insert(
+                format!("{name}-0"),
+                Verdict {
+                    unhealthy: true,
+                    started: true,
+                    ready: true,
+                    ..Verdict::default()
+                },
+            );
+            continue;
+        }
+        if let Some(name) = word.strip_prefix("crashed:") {
+            known.backoff = CrashBackoff::default();
+            known.backoff.restarted(name, at(995), at(995));
+            continue;
+        }
+        let (name, state) = word.split_once(':').unwrap();
+        let (name, attempt) = name.split_once('@').unwrap_or((name, "0"));
+        let (state, code) = state
+            .trim_end_matches(')')
+            .split_once('(')
+            .unwrap_or((state, "0"));
+        observed.containers.push(Container {
+            id: format!("{name}-{attempt}"),
+            name: name.into(),
+            attempt: attempt.parse().unwrap(),
+            state: match state {
+                "running" => ContainerState::Running,
+                "exited" => ContainerState::Exited,
+                "created" => ContainerState::Created,
+                _ => ContainerState::Unknown,
+            },
+            created_at: Some(at(1)),
+            started_at: Some(at(2)),
+            finished_at: Some(at(998)),
+            exit_code: code.parse().unwrap(),
+            ..Container::default()
+        });
+    }
+    let plan = actions(&pod, &observed, &known, at(1000));
+    let mut words: Vec<String> = plan
+        .actions
+        .iter()
+        .map(|action| match action {
+            Action::CreateSandbox { attempt } => format!("sandbox@{attempt}"),
+            Action::StopSandbox { id } => format!("stop-sandbox {id}"),
+            Action::RemoveSandbox { id } => format!("remove-sandbox {id}"),
+            Action::StartContainer { name, attempt } => format!("start {name}@{attempt}"),
+            Action::KillContainer {
+                id,
+                reason,
+                grace_seconds,
+                ..
+            } => {
+                format!("kill {id} {reason:?} {grace_seconds}s")
+            }
+            Action::RemoveContainer { id } => format!("remove {id}"),
+            Action::Finish => "finish".into(),
+        })
+        .collect();
+    if let Some(at) = plan.wake_at {
+        words.push(format!("wake +{}s", at.as_second() - 1000));
+    }
+    words.join(", ")
+}
+
+#[test]
+fn a_new_pod_gets_a_sandbox_then_its_containers() {
+    check("main=a,b |", expect!["sandbox@0"]);
+    check("main=a,b | sandbox", expect!["start a@0, start b@0"]);
+    check("main=a,b | sandbox a:running b:running", expect![""]);
+}
+
+/// Init containers run one after the other; sidecars start in their place and stay.
+#[test]
+fn init_containers_go_first() {
+    check("init=i,j main=a | sandbox", expect!["start i@0"]);
+    check("init=i,j main=a | sandbox i:running", expect![""]);
+    check(
+        "init=i,j main=a | sandbox i:exited(0)",
+        expect!["start j@0"],
+    );
+    check(
+        "init=i,j main=a | sandbox i:exited(0) j:exited(0)",
+        expect!["start a@0"],
+    );
+    check("init=s*,j main=a | sandbox", expect!["start s@0"]);
+    check("init=s*,j main=a | sandbox s:running", expect!["start j@0"]);
+    check(
+        "init=s*,j main=a | sandbox s:running j:exited(0)",
+        expect!["start a@0"],
+    );
+    check(
+        "init=s* main=a | sandbox s:exited(1) a:running",
+        expect!["start s@1"],
+    );
+}
+
+#[test]
+fn restart_policies() {
+    check(
+        "policy=Always main=a | sandbox a:exited(0)",
+        expect!["start a@1"],
+    );
+    check(
+        "policy=OnFailure main=a | sandbox a:exited(1)",
+        expect!["start a@1"],
+    );
+    check(
+        "policy=OnFailure main=a | sandbox a:exited(0)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "policy=Never main=a | sandbox a:exited(1)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "policy=Never init=i main=a | sandbox i:exited(1)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "policy=OnFailure init=i main=a | sandbox i:exited(1)",
+        expect!["start i@1"],
+    );
+}
+
+/// A container that keeps ending waits; the pod does not end meanwhile.
+#[test]
+fn a_crashing_container_waits() {
+    check(
+        "main=a | sandbox a:exited(1) crashed:a",
+        expect!["wake +8s"],
+    );
+}
+
+#[test]
+fn a_failed_liveness_probe_kills_and_the_container_starts_again() {
+    check(
+        "main=a | sandbox a:running unhealthy:a",
+        expect!["kill a-0 Unhealthy 30s"],
+    );
+}
+
+/// Main containers end first, then sidecars in reverse order, then the sandbox, then the rest.
+#[test]
+fn a_deleted_pod_ends_in_order() {
+    check(
+        "deleted=20 init=s*,t* main=a | sandbox a:running s:running t:running",
+        expect!["kill a-0 Deleted 20s"],
+    );
+    check(
+        "deleted=20 init=s*,t* main=a | sandbox a:exited(0) s:running t:running",
+        expect!["kill t-0 Deleted 20s"],
+    );
+    check(
+        "deleted=20 main=a | sandbox a:exited(143)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "deleted=20 main=a | sandbox-dead a:exited(143)",
+        expect!["finish"],
+    );
+    check("deleted=0 main=a |", expect!["finish"]);
+}
+
+#[test]
+fn a_lost_sandbox_is_made_again_unless_all_is_over() {
+    check("main=a | sandbox-dead a:exited(255)", expect!["sandbox@1"]);
+    check(
+        "policy=Never main=a | sandbox-dead a:exited(0)",
+        expect![""],
+    );
+    check("phase=Succeeded main=a | sandbox-dead", expect!["finish"]);
+}
+
+/// Logs and the last state need one earlier attempt, not all of them.
+#[test]
+fn old_attempts_are_removed() {
+    check(
+        "main=a | sandbox a@2:running a@1:exited(1) a@0:exited(1)",
+        expect!["remove a-0"],
+    );
+}
