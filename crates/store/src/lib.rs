@@ -1,1 +1,25 @@
-//! MVCC core over bytes, its SQLite log, watch, compaction, TTL.
+//! Revisioned key-value store: MVCC core over bytes, its durable log, watch, compaction, TTL.
+//!
+//! Bytes in, bytes out: knows nothing of kinds, encodings, tenants or sockets. A key is a path
+//! such as `/registry/pods/default/web`; whoever calls decides what stands in front of it.
+//!
+//! Way of a write: [`Store::txn`] → writer (compares against the speculative head, numbers the
+//! batch) → log → [`Mvcc`] → watchers and the caller's answer. Nothing shows a revision that the
+//! log has not taken.
+//! Source of the semantics: etcd v3.6 server/storage/mvcc.
+
+mod error;
+mod mvcc;
+mod record;
+mod store;
+mod txn;
+mod watch;
+
+pub use crate::error::{Retry, StoreError};
+pub use crate::mvcc::Mvcc;
+pub use crate::store::Store;
+pub use crate::txn::{
+    Compare, Durability, Event, EventKind, KeyValue, MAX_KEY_BYTES, MAX_OPS, MAX_VALUE_BYTES, Op,
+    Outcome, Page, Range, Revision, Txn,
+};
+pub use crate::watch::{ProgressRequester, WatchBatch, Watcher};
