@@ -8,6 +8,7 @@
 //! Knows nothing of types; those are in `table`.
 
 mod build;
+mod children;
 mod cursor;
 mod lex;
 mod parse;

@@ -2,6 +2,7 @@
 
 pub mod dom;
 mod names;
+pub mod patch;
 
 pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
 pub use names::Name;
