@@ -243,8 +243,18 @@ fn json_refusals() {
 fn json_copies_are_bounded() {
     let deep = vec![r#"{"op":"copy","from":"/a","path":"/a/x"}"#; 600].join(",");
     let wide = vec![r#"{"op":"copy","from":"/a","path":"/a/-"}"#; 200].join(",");
-    check_json(r#"{"a":{}}"#, &format!("[{deep}]"), expect!["Unprocessable: exceeded max depth"]);
-    check_json(r#"{"a":[1,2,3,4]}"#, &format!("[{wide}]"), expect!["Unprocessable: Unable to complete the copy, the accumulated size increase of copy is 5242851, exceeding the limit 3145728"]);
+    check_json(
+        r#"{"a":{}}"#,
+        &format!("[{deep}]"),
+        expect!["Unprocessable: exceeded max depth"],
+    );
+    check_json(
+        r#"{"a":[1,2,3,4]}"#,
+        &format!("[{wide}]"),
+        expect![
+            "Unprocessable: Unable to complete the copy, the accumulated size increase of copy is 5242851, exceeding the limit 3145728"
+        ],
+    );
 }
 
 #[test]
