@@ -1,0 +1,1 @@
+//! Handshakes, round trips and limits over loopback.
