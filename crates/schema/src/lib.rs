@@ -3,6 +3,8 @@
 pub mod dom;
 mod names;
 pub mod patch;
+pub mod table;
 
 pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
 pub use names::Name;
+pub use table::{Field, Leaf, ListType, Shape, ShapeId, Table, TypeId, builtin};

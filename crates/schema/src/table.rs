@@ -1,0 +1,556 @@
+//! The type table: every type's fields with all that is known about them.
+//!
+//! Example: the field `ports` of `core.v1.Container` has the shape "list of
+//! `core.v1.ContainerPort`", protobuf number 6, list type map with the keys containerPort and
+//! protocol, patch strategy merge by containerPort, and is left out of JSON when empty. The
+//! built-in table is decoded from the committed text on first use; a custom resource's schema
+//! becomes the same structure at run time (`Builder`). Rarely needed facts stay text and are
+//! looked for when asked.
+//! Knows nothing of documents; `decode`, `encode`, `defaults` and the others walk both.
+
+mod builder;
+mod text;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+pub use builder::{Builder, NewField, TypeFlags};
+
+use crate::names::Name;
+
+/// The number of a type in its table.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(pub(crate) u16);
+
+/// The number of a shape in its table.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ShapeId(pub(crate) u16);
+
+/// How a value is built.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// No fields of its own.
+    Leaf(Leaf),
+    /// An object with the fields of a type.
+    Struct(TypeId),
+    /// A list; `wrapped` ones are a message with one repeated field in protobuf.
+    List {
+        /// The items.
+        item: ShapeId,
+        /// See above.
+        wrapped: bool,
+    },
+    /// A map from strings.
+    Map {
+        /// The values.
+        value: ShapeId,
+    },
+}
+
+/// Kinds of values without fields.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Leaf {
+    /// A string, also of a named string type.
+    Str,
+    /// A boolean.
+    Bool,
+    /// 32 bits.
+    Int32,
+    /// 64 bits.
+    Int64,
+    /// 32 bits without sign.
+    Uint32,
+    /// 64 bits without sign.
+    Uint64,
+    /// 64-bit float.
+    Double,
+    /// 32-bit float.
+    Float,
+    /// Base64 text in JSON.
+    Bytes,
+    /// `metav1.Time`: RFC 3339 with seconds.
+    Time,
+    /// `metav1.MicroTime`: RFC 3339 with microseconds.
+    MicroTime,
+    /// `metav1.Duration`: Go's text.
+    Duration,
+    /// `resource.Quantity`.
+    Quantity,
+    /// `intstr.IntOrString`.
+    IntOrString,
+    /// `runtime.RawExtension`: any JSON.
+    Raw,
+    /// `metav1.FieldsV1`: any JSON.
+    Fields,
+    /// `apiextensions.JSON`: any JSON.
+    Json,
+    /// `apiextensions.JSONSchemaPropsOrBool`.
+    SchemaOrBool,
+    /// `apiextensions.JSONSchemaPropsOrArray`.
+    SchemaOrArray,
+    /// `apiextensions.JSONSchemaPropsOrStringArray`.
+    SchemaOrStrings,
+    /// An untyped value (`interface{}`; everything scalar of a custom resource).
+    Any,
+}
+
+/// How server-side apply and patches see a list.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum ListType {
+    /// One value.
+    Atomic,
+    /// Items with an identity; see [`Table::map_keys`].
+    Map,
+    /// Scalars, each at most once.
+    Set,
+}
+
+/// Text inside the table.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+/// One field of a type. Texts about it are asked of its table.
+#[derive(Copy, Clone, Debug)]
+pub struct Field {
+    pub(crate) name: Span,
+    /// A static name's number, or a hash with the top bit set.
+    pub(crate) code: u32,
+    pub(crate) shape: ShapeId,
+    pub(crate) flags: u16,
+    /// Numbers from the outside in; zero ends the path.
+    pub(crate) proto: [u8; 4],
+    /// Facts that stay text: `L… M… S:… K:… G:… ^… E:… =…`.
+    pub(crate) rest: Span,
+}
+
+pub(crate) const POINTER: u16 = 1;
+pub(crate) const OMIT_EMPTY: u16 = 2;
+pub(crate) const OMIT_ZERO: u16 = 4;
+pub(crate) const REQUIRED: u16 = 8;
+pub(crate) const DEFAULTED: u16 = 16;
+pub(crate) const MAP_ATOMIC: u16 = 32;
+pub(crate) const MAP_GRANULAR: u16 = 64;
+pub(crate) const LIST_ATOMIC: u16 = 128;
+pub(crate) const LIST_MAP: u16 = 256;
+pub(crate) const LIST_SET: u16 = 512;
+pub(crate) const NULLABLE: u16 = 1024;
+
+impl Field {
+    /// The shape of the value; behind the pointer when it is one.
+    #[must_use]
+    pub fn shape(&self) -> ShapeId {
+        self.shape
+    }
+
+    /// The static name, with which [`crate::Dom::field`] finds the value.
+    #[must_use]
+    pub fn name(&self) -> Option<Name> {
+        (self.code < crate::names::STATIC).then_some(Name(self.code))
+    }
+
+    /// Whether Go holds it by pointer: present zero values are printed.
+    #[must_use]
+    pub fn pointer(&self) -> bool {
+        self.flags & POINTER != 0
+    }
+
+    /// Whether `omitempty` is set.
+    #[must_use]
+    pub fn omit_empty(&self) -> bool {
+        self.flags & OMIT_EMPTY != 0
+    }
+
+    /// Whether `omitzero` is set.
+    #[must_use]
+    pub fn omit_zero(&self) -> bool {
+        self.flags & OMIT_ZERO != 0
+    }
+
+    /// Whether OpenAPI lists it as required.
+    #[must_use]
+    pub fn required(&self) -> bool {
+        self.flags & REQUIRED != 0
+    }
+
+    /// Whether a custom resource's schema allows `null`.
+    #[must_use]
+    pub fn nullable(&self) -> bool {
+        self.flags & NULLABLE != 0
+    }
+
+    /// Protobuf field numbers from the outside in: `[2, 1]` is field 1 of the message in field
+    /// 2 (a Go struct that JSON inlines). Empty when protobuf does not have the field.
+    #[must_use]
+    pub fn proto(&self) -> &[u8] {
+        let end = self
+            .proto
+            .iter()
+            .position(|n| *n == 0)
+            .unwrap_or(self.proto.len());
+        &self.proto[..end]
+    }
+
+    /// The list type, when it is a list and has one.
+    #[must_use]
+    pub fn list_type(&self) -> Option<ListType> {
+        match self.flags & (LIST_ATOMIC | LIST_MAP | LIST_SET) {
+            LIST_ATOMIC => Some(ListType::Atomic),
+            LIST_MAP => Some(ListType::Map),
+            LIST_SET => Some(ListType::Set),
+            _ => None,
+        }
+    }
+
+    /// Whether the map or struct here is one value for server-side apply.
+    #[must_use]
+    pub fn atomic_map(&self) -> bool {
+        self.flags & MAP_ATOMIC != 0
+    }
+}
+
+/// One type.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Type {
+    pub(crate) name: Span,
+    pub(crate) package: u16,
+    pub(crate) first: u32,
+    pub(crate) count: u16,
+    pub(crate) flags: u16,
+}
+
+/// The type's objects are one value for server-side apply.
+pub(crate) const TYPE_ATOMIC: u16 = 1;
+/// A custom resource's type: wrong types and `null` are kept for validation to name.
+pub(crate) const TYPE_LENIENT: u16 = 2;
+/// `x-kubernetes-preserve-unknown-fields`.
+pub(crate) const TYPE_PRESERVE: u16 = 4;
+/// `x-kubernetes-embedded-resource`.
+pub(crate) const TYPE_EMBEDDED: u16 = 8;
+
+#[derive(Clone, Debug)]
+struct Package {
+    /// `core.v1`
+    alias: Span,
+    /// `k8s.io/api/core/v1`
+    path: Span,
+}
+
+/// Types and what is known about them.
+#[derive(Clone, Debug)]
+pub struct Table {
+    text: Cow<'static, str>,
+    packages: Vec<Package>,
+    types: Vec<Type>,
+    fields: Vec<Field>,
+    /// For each type's fields, sorted by code: code and index. Same ranges as `fields`.
+    sorted: Vec<(u32, u16)>,
+    shapes: Vec<Shape>,
+    kinds: Vec<Kind>,
+    named: HashMap<String, TypeId>,
+    schema_props: Option<TypeId>,
+}
+
+/// A kind that is served.
+#[derive(Copy, Clone, Debug)]
+struct Kind {
+    group: Span,
+    version: Span,
+    kind: Span,
+    ty: TypeId,
+}
+
+/// The table of the built-in types.
+#[must_use]
+pub fn builtin() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| text::read(include_str!("../table/types.txt")))
+}
+
+impl Table {
+    pub(crate) fn str(&self, span: Span) -> &str {
+        let start = span.start as usize;
+        self.text
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn ty(&self, id: TypeId) -> &Type {
+        &self.types[id.0 as usize]
+    }
+
+    /// All types.
+    pub fn types(&self) -> impl Iterator<Item = TypeId> + '_ {
+        (0..self.types.len()).map(|n| TypeId(n as u16))
+    }
+
+    /// The type of a kind. Kinds of the meta package (DeleteOptions, WatchEvent, Status, …) are
+    /// found under every group and version.
+    #[must_use]
+    pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<TypeId> {
+        let find = |group: &str, version: &str| {
+            let found = self.kinds.iter().find(|k| {
+                self.str(k.kind) == kind
+                    && self.str(k.group) == group
+                    && self.str(k.version) == version
+            });
+            found.map(|k| k.ty)
+        };
+        find(group, version).or_else(|| {
+            let ty = find("", "v1").or_else(|| find("meta.k8s.io", "v1"))?;
+            (self.package(ty) == "meta.v1").then_some(ty)
+        })
+    }
+
+    /// Every kind: group, version, kind, type.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, &str, &str, TypeId)> {
+        self.kinds.iter().map(|k| {
+            (
+                self.str(k.group),
+                self.str(k.version),
+                self.str(k.kind),
+                k.ty,
+            )
+        })
+    }
+
+    /// A type by its whole name, as in `core.v1.PodSpec`.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<TypeId> {
+        self.named.get(name).copied()
+    }
+
+    /// `JSONSchemaProps`, to which three leaf kinds refer.
+    #[must_use]
+    pub fn schema_props(&self) -> Option<TypeId> {
+        self.schema_props
+    }
+
+    /// A type's own name: `PodSpec`.
+    #[must_use]
+    pub fn type_name(&self, id: TypeId) -> &str {
+        self.str(self.ty(id).name)
+    }
+
+    /// A type's package: `core.v1`.
+    #[must_use]
+    pub fn package(&self, id: TypeId) -> &str {
+        self.packages
+            .get(self.ty(id).package as usize)
+            .map_or("", |p| self.str(p.alias))
+    }
+
+    /// A type's Go package path: `k8s.io/api/core/v1`.
+    #[must_use]
+    pub fn package_path(&self, id: TypeId) -> &str {
+        self.packages
+            .get(self.ty(id).package as usize)
+            .map_or("", |p| self.str(p.path))
+    }
+
+    /// A type's fields in the order of JSON output.
+    #[inline]
+    #[must_use]
+    pub fn fields(&self, id: TypeId) -> &[Field] {
+        let ty = self.ty(id);
+        let first = ty.first as usize;
+        self.fields
+            .get(first..first + ty.count as usize)
+            .unwrap_or_default()
+    }
+
+    /// Whether objects of the type are one value for server-side apply.
+    #[must_use]
+    pub fn atomic(&self, id: TypeId) -> bool {
+        self.ty(id).flags & TYPE_ATOMIC != 0
+    }
+
+    /// Whether a custom resource's type keeps fields that it does not declare.
+    #[must_use]
+    pub fn preserves_unknown(&self, id: TypeId) -> bool {
+        self.ty(id).flags & TYPE_PRESERVE != 0
+    }
+
+    /// Whether a custom resource's type holds a whole object with kind and metadata.
+    #[must_use]
+    pub fn embedded_resource(&self, id: TypeId) -> bool {
+        self.ty(id).flags & TYPE_EMBEDDED != 0
+    }
+
+    /// Whether the type comes from a custom resource's schema.
+    #[inline]
+    #[must_use]
+    pub fn lenient(&self, id: TypeId) -> bool {
+        self.ty(id).flags & TYPE_LENIENT != 0
+    }
+
+    /// The field under a JSON name.
+    #[must_use]
+    pub fn field(&self, id: TypeId, name: &str) -> Option<&Field> {
+        self.index(id, name).map(|n| &self.fields(id)[n])
+    }
+
+    /// The position of the field under a JSON name.
+    #[must_use]
+    pub fn index(&self, id: TypeId, name: &str) -> Option<usize> {
+        self.index_of(id, code_of(name), name)
+    }
+
+    #[inline]
+    pub(crate) fn index_of(&self, id: TypeId, code: u32, name: &str) -> Option<usize> {
+        let ty = self.ty(id);
+        let first = ty.first as usize;
+        let sorted = self.sorted.get(first..first + ty.count as usize)?;
+        let at = sorted.partition_point(|(c, _)| *c < code);
+        for (c, index) in sorted.get(at..)? {
+            if *c != code {
+                return None;
+            }
+            let index = *index as usize;
+            if code < crate::names::STATIC || self.json_name(&self.fields[first + index]) == name {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The position of the field with a static name.
+    #[inline]
+    #[must_use]
+    pub fn index_of_name(&self, id: TypeId, name: Name) -> Option<usize> {
+        (name.0 < crate::names::STATIC).then(|| self.index_of(id, name.0, ""))?
+    }
+
+    /// What a shape's number stands for.
+    #[inline]
+    #[must_use]
+    pub fn shape(&self, id: ShapeId) -> Shape {
+        self.shapes[id.0 as usize]
+    }
+
+    /// A field's JSON name.
+    #[inline]
+    #[must_use]
+    pub fn json_name(&self, field: &Field) -> &str {
+        self.str(field.name)
+    }
+
+    fn fact<'t>(&'t self, field: &Field, mark: &str) -> Option<&'t str> {
+        self.str(field.rest)
+            .split(' ')
+            .find_map(|fact| fact.strip_prefix(mark))
+    }
+
+    /// The fields that identify an item of a list of type map.
+    pub fn map_keys<'t>(&'t self, field: &Field) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.fact(field, "Lm:")
+            .into_iter()
+            .flat_map(|keys| keys.split(','))
+    }
+
+    /// The strategies of strategic merge patch (`merge`, `replace`, `retainKeys`).
+    pub fn patch_strategy<'t>(&'t self, field: &Field) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.fact(field, "S:")
+            .into_iter()
+            .flat_map(|s| s.split(','))
+    }
+
+    /// The key by which strategic merge patch tells list items apart.
+    #[must_use]
+    pub fn patch_merge_key(&self, field: &Field) -> Option<&str> {
+        self.fact(field, "K:")
+    }
+
+    /// The closed set of strings that OpenAPI allows.
+    pub fn enum_values<'t>(&'t self, field: &Field) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.fact(field, "E:")
+            .into_iter()
+            .flat_map(|values| values.split('|'))
+    }
+
+    /// The names of the Go structs that JSON inlines around the field.
+    #[must_use]
+    pub fn inlined(&self, field: &Field) -> Option<&str> {
+        self.fact(field, "^")
+    }
+
+    /// The plain default, as JSON.
+    #[must_use]
+    pub fn default_json(&self, field: &Field) -> Option<&str> {
+        if field.flags & DEFAULTED == 0 {
+            return None;
+        }
+        let rest = self.str(field.rest);
+        rest.strip_prefix('=')
+            .or_else(|| rest.split_once(" =").map(|(_, json)| json))
+    }
+
+    /// The Go type of a field, as error messages spell it.
+    #[must_use]
+    pub fn go_type(&self, field: &Field) -> String {
+        match self.fact(field, "G:") {
+            Some(text) => text.to_owned(),
+            None => self.go_shape(field.shape),
+        }
+    }
+
+    /// The Go type of a shape, as error messages spell it.
+    #[must_use]
+    pub fn go_shape(&self, shape: ShapeId) -> String {
+        match self.shape(shape) {
+            Shape::Leaf(leaf) => leaf.go_type().to_owned(),
+            Shape::Struct(id) => {
+                let package = self.package_path(id).rsplit('/').next().unwrap_or_default();
+                format!("{package}.{}", self.type_name(id))
+            }
+            Shape::List { item, .. } => format!("[]{}", self.go_shape(item)),
+            Shape::Map { value } => format!("map[string]{}", self.go_shape(value)),
+        }
+    }
+}
+
+impl Leaf {
+    /// The Go type, as error messages spell it.
+    #[must_use]
+    pub fn go_type(self) -> &'static str {
+        match self {
+            Leaf::Str => "string",
+            Leaf::Bool => "bool",
+            Leaf::Int32 => "int32",
+            Leaf::Int64 => "int64",
+            Leaf::Uint32 => "uint32",
+            Leaf::Uint64 => "uint64",
+            Leaf::Double => "float64",
+            Leaf::Float => "float32",
+            Leaf::Bytes => "[]uint8",
+            Leaf::Time => "v1.Time",
+            Leaf::MicroTime => "v1.MicroTime",
+            Leaf::Duration => "v1.Duration",
+            Leaf::Quantity => "resource.Quantity",
+            Leaf::IntOrString => "intstr.IntOrString",
+            Leaf::Raw => "runtime.RawExtension",
+            Leaf::Fields => "v1.FieldsV1",
+            Leaf::Json => "v1.JSON",
+            Leaf::SchemaOrBool => "v1.JSONSchemaPropsOrBool",
+            Leaf::SchemaOrArray => "v1.JSONSchemaPropsOrArray",
+            Leaf::SchemaOrStrings => "v1.JSONSchemaPropsOrStringArray",
+            Leaf::Any => "interface {}",
+        }
+    }
+}
+
+/// A static name's number, or a hash with the top bit set.
+pub(crate) fn code_of(name: &str) -> u32 {
+    let hash = crate::names::hash(name.as_bytes());
+    match crate::names::lookup(name.as_bytes(), hash) {
+        Some(name) => name.0,
+        None => hash | 1 << 31,
+    }
+}
+
+#[cfg(test)]
+mod tests;
