@@ -4,6 +4,7 @@ pub mod dom;
 mod names;
 pub mod patch;
 pub mod table;
+pub mod yaml;
 
 pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
 pub use names::Name;
