@@ -39,14 +39,19 @@ fn scalars() {
     );
     check(
         "[9223372036854775807, 9223372036854775808, 1e400, 1:20, 1.2.3, 2001-01-01, 0x]",
-        expect![[r#"[9223372036854775807,9223372036854776000,"1e400","1:20","1.2.3","2001-01-01","0x"]"#]],
+        expect![[
+            r#"[9223372036854775807,9223372036854776000,"1e400","1:20","1.2.3","2001-01-01","0x"]"#
+        ]],
     );
     check(
         "[!!str 1, !!int '5', !!float 3, !!binary aGk=, ! 7, !foo 8]",
         expect![[r#"["1",5,3,"hi","7","8"]"#]],
     );
     check("a: .nan", expect!["json: unsupported value: NaN"]);
-    check("a: !!int x", expect!["yaml: line 1: cannot decode !!str `x` as a !!int"]);
+    check(
+        "a: !!int x",
+        expect!["yaml: line 1: cannot decode !!str `x` as a !!int"],
+    );
     check("", expect!["null"]);
     check(
         "a:\n  b: |\n    x\n    y\n  c: >-\n    x\n    y\n",
@@ -56,15 +61,30 @@ fn scalars() {
 
 #[test]
 fn keys() {
-    check("1: a\ntrue: b\n1.5: c\ny: d\n2001-01-01: e\n", expect![[r#"
+    check(
+        "1: a\ntrue: b\n1.5: c\ny: d\n2001-01-01: e\n",
+        expect![[r#"
         {"1":"a","true":"d","1.5":"c","2001-01-01":"e"}
-        line 4: key "true" already set in map"#]]);
-    check("~: a", expect!["yaml: line 1: unsupported map key of type: nil"]);
-    check("[a]: b", expect!["yaml: line 1: unsupported map key of type: slice"]);
-    check("? {a: b}\n: c", expect!["yaml: line 1: unsupported map key of type: map"]);
-    check("a: 1\nb: 2\na: 3\n", expect![[r#"
+        line 4: key "true" already set in map"#]],
+    );
+    check(
+        "~: a",
+        expect!["yaml: line 1: unsupported map key of type: nil"],
+    );
+    check(
+        "[a]: b",
+        expect!["yaml: line 1: unsupported map key of type: slice"],
+    );
+    check(
+        "? {a: b}\n: c",
+        expect!["yaml: line 1: unsupported map key of type: map"],
+    );
+    check(
+        "a: 1\nb: 2\na: 3\n",
+        expect![[r#"
         {"a":3,"b":2}
-        line 3: key "a" already set in map"#]]);
+        line 3: key "a" already set in map"#]],
+    );
 }
 
 #[test]
@@ -75,11 +95,26 @@ fn anchors_and_merges() {
             {"a":{"b":1,"c":2},"d":{"b":1,"c":2},"e":{"b":1,"c":3}}
             line 5: key "c" already set in map"#]],
     );
-    check("a: &x [1]\nb: [*x, *x]", expect![[r#"{"a":[1],"b":[[1],[1]]}"#]]);
-    check("<<: [{a: 1, b: 1}, {b: 2, c: 2}]\n", expect![[r#"{"b":1,"c":2,"a":1}"#]]);
-    check("<<: 3", expect!["yaml: line 1: map merge requires map or sequence of maps as the value"]);
-    check("a: &x [*x]", expect!["yaml: line 1: anchor value contains itself"]);
-    check("a: *x", expect!["yaml: line 1: while parsing node, found unknown anchor"]);
+    check(
+        "a: &x [1]\nb: [*x, *x]",
+        expect![[r#"{"a":[1],"b":[[1],[1]]}"#]],
+    );
+    check(
+        "<<: [{a: 1, b: 1}, {b: 2, c: 2}]\n",
+        expect![[r#"{"b":1,"c":2,"a":1}"#]],
+    );
+    check(
+        "<<: 3",
+        expect!["yaml: line 1: map merge requires map or sequence of maps as the value"],
+    );
+    check(
+        "a: &x [*x]",
+        expect!["yaml: line 1: anchor value contains itself"],
+    );
+    check(
+        "a: *x",
+        expect!["yaml: line 1: while parsing node, found unknown anchor"],
+    );
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
     for i in 1..12 {
         let refs = vec![format!("*a{}", i - 1); 9].join(",");
@@ -90,10 +125,22 @@ fn anchors_and_merges() {
 
 #[test]
 fn limits_and_errors() {
-    check(&"[".repeat(600), expect!["yaml: line 1: recursion limit exceeded"]);
-    check(&"- ".repeat(600), expect!["yaml: exceeded max depth of 512"]);
-    check("a: b: c", expect!["yaml: line 1: mapping values are not allowed in this context"]);
-    check("a: [1", expect!["yaml: line 2: while parsing a flow sequence, expected ',' or ']'"]);
+    check(
+        &"[".repeat(600),
+        expect!["yaml: line 1: recursion limit exceeded"],
+    );
+    check(
+        &"- ".repeat(600),
+        expect!["yaml: exceeded max depth of 512"],
+    );
+    check(
+        "a: b: c",
+        expect!["yaml: line 1: mapping values are not allowed in this context"],
+    );
+    check(
+        "a: [1",
+        expect!["yaml: line 2: while parsing a flow sequence, expected ',' or ']'"],
+    );
     check("\ta: 1", expect![[r#"{"a":1}"#]]);
     check("a: 1\n---\n][", expect![[r#"{"a":1}"#]]);
 }
@@ -172,12 +219,18 @@ fn output() {
             u: "x\r\ny"
         "#]],
     );
-    check_out(r#""x""#, expect![[r#"
+    check_out(
+        r#""x""#,
+        expect![[r#"
         x
-    "#]]);
-    check_out("[]", expect![[r#"
+    "#]],
+    );
+    check_out(
+        "[]",
+        expect![[r#"
         []
-    "#]]);
+    "#]],
+    );
 }
 
 proptest! {
