@@ -1,3 +1,11 @@
-//! Automation: `cargo xtask codegen|tidy|sim|node-test|conformance|bench|dist`.
+//! Automation: `cargo xtask codegen|nodeapi|tidy|sim|node-test|conformance|bench|dist`.
 
-fn main() {}
+mod nodeapi;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("nodeapi") => nodeapi::run(),
+        other => anyhow::bail!("unknown task {other:?}; known: nodeapi"),
+    }
+}
