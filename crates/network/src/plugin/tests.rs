@@ -1,0 +1,205 @@
+//! ADD, DEL, CHECK against the kernel: a node namespace, pod namespaces, real packets.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netlink::{Handle, Namespace};
+use nodeapi::cni::{AddRequest, Cni, CniError};
+
+use crate::{Config, Network};
+
+struct Node {
+    namespace: Namespace,
+    folder: tempfile::TempDir,
+    pods: Vec<PathBuf>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for pod in &self.pods {
+            let _ = Namespace::remove(pod);
+        }
+    }
+}
+
+impl Node {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: not root");
+            return None;
+        }
+        let namespace = Namespace::anonymous().unwrap();
+        Some(Self {
+            namespace,
+            folder: tempfile::tempdir().unwrap(),
+            pods: Vec::new(),
+        })
+    }
+
+    fn open(&self, ranges: &[&str]) -> Network {
+        let folder = self.folder.path().join("state");
+        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        let config = Config {
+            folder,
+            ranges,
+            mtu: None,
+        };
+        self.namespace
+            .run(|| Network::open(config))
+            .unwrap()
+            .unwrap()
+    }
+
+    fn pod(&mut self, name: &str) -> AddRequest {
+        let netns = self.folder.path().join(name);
+        Namespace::create(&netns).unwrap();
+        self.pods.push(netns.clone());
+        AddRequest {
+            sandbox_id: name.to_owned(),
+            netns,
+            pod_namespace: "default".to_owned(),
+            pod_name: name.to_owned(),
+            ..AddRequest::default()
+        }
+    }
+
+    fn links(&self) -> usize {
+        use std::os::fd::AsFd;
+        Handle::open_in(self.namespace.as_fd())
+            .unwrap()
+            .links()
+            .unwrap()
+            .len()
+    }
+}
+
+/// Sends a word from one namespace to a listener in another and returns the peer it saw.
+fn talk(from: &Namespace, to: &Path, address: IpAddr) -> IpAddr {
+    let to = Namespace::open(to).unwrap();
+    let listener = to.run(|| TcpListener::bind((address, 0))).unwrap().unwrap();
+    let target = SocketAddr::new(address, listener.local_addr().unwrap().port());
+    let server = std::thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        stream.write_all(b"hello").unwrap();
+        peer.ip()
+    });
+    let mut stream = from
+        .run(|| TcpStream::connect_timeout(&target, Duration::from_secs(5)))
+        .unwrap()
+        .expect("connect");
+    let mut word = [0; 5];
+    stream.read_exact(&mut word).unwrap();
+    server.join().unwrap()
+}
+
+/// Two pods and the node reach each other under their own addresses; DEL leaves nothing.
+#[tokio::test]
+async fn pods_talk() {
+    let Some(mut node) = Node::new() else { return };
+    let network = node.open(&["10.77.0.0/29"]);
+    let (a, b) = (node.pod("a"), node.pod("b"));
+    network.status().await.unwrap();
+    let first = network.add(a.clone()).await.unwrap();
+    let second = network.add(b.clone()).await.unwrap();
+    assert_eq!(network.add(a.clone()).await.unwrap(), first);
+    let (ip_a, ip_b) = (first.ips[0].addr(), second.ips[0].addr());
+    assert_ne!(ip_a, ip_b);
+    let ns_a = Namespace::open(&a.netns).unwrap();
+    assert_eq!(talk(&ns_a, &b.netns, ip_b), ip_a);
+    let ns_b = Namespace::open(&b.netns).unwrap();
+    assert_eq!(talk(&ns_b, &a.netns, ip_a), ip_b);
+    network.check(a.clone()).await.unwrap();
+
+    // A unused address of the range is refused at once instead of travelling in circles.
+    let unused: SocketAddr = "10.77.0.6:80".parse().unwrap();
+    let refused = ns_a.run(|| TcpStream::connect_timeout(&unused, Duration::from_secs(5)));
+    let kind = refused.unwrap().unwrap_err().kind();
+    assert_eq!(kind, std::io::ErrorKind::HostUnreachable);
+
+    network.del(a.clone()).await.unwrap();
+    network.del(a.clone()).await.unwrap();
+    Namespace::remove(&b.netns).unwrap();
+    network.del(b).await.unwrap();
+    assert_eq!(node.links(), 1);
+    let again = network.add(a.clone()).await.unwrap();
+    assert_eq!(again.ips[0].addr().to_string(), "10.77.0.3");
+}
+
+/// CHECK names what differs, and ADD repairs it under the same address.
+#[tokio::test]
+async fn check_and_repair() {
+    let Some(mut node) = Node::new() else { return };
+    let network = node.open(&["10.77.0.0/24"]);
+    let a = node.pod("a");
+    let made = network.add(a.clone()).await.unwrap();
+    let pod = Namespace::open(&a.netns).unwrap();
+    let mut handle = pod.run(Handle::open).unwrap().unwrap();
+    let eth0 = handle.link_by_name("eth0").unwrap().unwrap();
+    handle.set_up(eth0.index, false).unwrap();
+    let error = network.check(a.clone()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sandbox a is not as it was set up: interface eth0 is down, the sandbox has no default \
+         route for 10.77.0.1/32"
+    );
+    assert_eq!(network.add(a.clone()).await.unwrap(), made);
+    network.check(a).await.unwrap();
+}
+
+/// A restarted agent gives addresses and links of dead sandboxes back, and keeps the others.
+#[tokio::test]
+async fn restart() {
+    let Some(mut node) = Node::new() else { return };
+    let (a, b) = (node.pod("a"), node.pod("b"));
+    let network = node.open(&["10.77.0.0/24"]);
+    network
+        .set_ranges(vec!["10.78.0.0/24".parse().unwrap()])
+        .unwrap();
+    network.add(a.clone()).await.unwrap();
+    let kept = network.add(b.clone()).await.unwrap();
+    drop(network);
+    let network = node.open(&[]);
+    let live = HashSet::from(["b".to_owned()]);
+    assert_eq!(network.reconcile(live).await.unwrap(), ["a"]);
+    assert_eq!(node.links(), 2);
+    assert_eq!(network.add(b).await.unwrap(), kept);
+    assert_eq!(kept.ips[0].addr().to_string(), "10.78.0.2");
+    assert!(matches!(
+        network.check(a).await,
+        Err(CniError::Changed { .. })
+    ));
+}
+
+/// Without a range the network is not ready; a full range and a missing namespace are errors
+/// that hold nothing back.
+#[tokio::test]
+async fn refusals() {
+    let Some(mut node) = Node::new() else { return };
+    let network = node.open(&[]);
+    let (a, b, c) = (node.pod("a"), node.pod("b"), node.pod("c"));
+    assert!(matches!(network.status().await, Err(CniError::NotReady(_))));
+    assert!(matches!(
+        network.add(a.clone()).await,
+        Err(CniError::NotReady(_))
+    ));
+    network
+        .set_ranges(vec!["10.77.0.0/30".parse().unwrap()])
+        .unwrap();
+    let gone = AddRequest {
+        netns: "/nonexistent".into(),
+        ..c.clone()
+    };
+    let error = network.add(gone).await.unwrap_err();
+    assert_eq!(error.to_string(), "add network for sandbox c");
+    network.add(a.clone()).await.unwrap();
+    network.add(b).await.unwrap();
+    assert!(matches!(
+        network.add(c.clone()).await,
+        Err(CniError::Exhausted(_))
+    ));
+    network.del(a).await.unwrap();
+    network.add(c).await.unwrap();
+}
