@@ -17,7 +17,9 @@ mod write;
 pub use cursor::Ref;
 pub use lex::SyntaxError;
 pub(crate) use lex::{Lexer, Number, Text};
+pub(crate) use parse::{LargeMaps, parse_value, sanitize};
 pub use parse::{Limits, Parsed};
+pub(crate) use write::{write_float, write_int, write_string};
 
 use crate::names::{self, Name, STATIC};
 
@@ -68,7 +70,8 @@ pub(crate) enum Tag {
     Map,
 }
 
-/// `a` and `b` are: the halves of a number; start and length of a text; first and last child.
+/// `a` and `b` are: the halves of an integer; start and length of a text (also of other numbers,
+/// which untyped values print as they came); first and last child.
 #[derive(Copy, Clone, Debug)]
 struct Slot {
     key: u32,
@@ -148,6 +151,11 @@ impl Dom {
         }
     }
 
+    /// How many nodes the arena holds, removed ones included.
+    pub(crate) fn nodes(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The document's value.
     #[must_use]
     pub fn root(&self) -> Node {
@@ -193,7 +201,7 @@ impl Dom {
             Tag::Null => Value::Null,
             Tag::Bool => Value::Bool(slot.a != 0),
             Tag::Int => Value::Int(slot.bits() as i64),
-            Tag::Float => Value::Float(f64::from_bits(slot.bits())),
+            Tag::Float => Value::Float(self.span(slot.a, slot.b).parse().unwrap_or(f64::INFINITY)),
             Tag::Str => Value::Str(self.span(slot.a, slot.b)),
             Tag::List => Value::List,
             Tag::Map => Value::Map,

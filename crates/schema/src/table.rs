@@ -498,15 +498,43 @@ impl Table {
         }
     }
 
+    /// The Go type of `shape`, which is the field's own or that of its items or values.
+    pub(crate) fn go_type_inside(&self, field: &Field, shape: ShapeId) -> String {
+        let mut text = self.fact(field, "G:").unwrap_or_default();
+        let mut here = field.shape;
+        while here != shape {
+            here = match self.shape(here) {
+                Shape::List { item, .. } => item,
+                Shape::Map { value } => value,
+                _ => return self.go_shape(shape),
+            };
+            text = match text.strip_prefix("[]") {
+                Some(item) => item,
+                None => text
+                    .strip_prefix("map[")
+                    .and_then(|t| t.split_once(']'))
+                    .map_or("", |t| t.1),
+            };
+        }
+        match text {
+            "" => self.go_shape(shape),
+            text => text.to_owned(),
+        }
+    }
+
+    /// The Go name of a struct: `v1.PodSpec`.
+    #[must_use]
+    pub fn go_struct(&self, id: TypeId) -> String {
+        let package = self.package_path(id).rsplit('/').next().unwrap_or_default();
+        format!("{package}.{}", self.type_name(id))
+    }
+
     /// The Go type of a shape, as error messages spell it.
     #[must_use]
     pub fn go_shape(&self, shape: ShapeId) -> String {
         match self.shape(shape) {
             Shape::Leaf(leaf) => leaf.go_type().to_owned(),
-            Shape::Struct(id) => {
-                let package = self.package_path(id).rsplit('/').next().unwrap_or_default();
-                format!("{package}.{}", self.type_name(id))
-            }
+            Shape::Struct(id) => self.go_struct(id),
             Shape::List { item, .. } => format!("[]{}", self.go_shape(item)),
             Shape::Map { value } => format!("map[string]{}", self.go_shape(value)),
         }

@@ -67,7 +67,10 @@ impl Dom {
 
     /// A float, not attached.
     pub fn new_float(&mut self, value: f64) -> Node {
-        self.add(Slot::wide(Tag::Float, value.to_bits()))
+        let mut text = Vec::new();
+        super::write::write_float(&mut text, value);
+        let (start, len) = self.add_text(&String::from_utf8_lossy(&text));
+        self.add(Slot::leaf(Tag::Float, start, len))
     }
 
     /// A string, not attached.
@@ -338,7 +341,11 @@ impl Dom {
             Value::Null => self.new_null(),
             Value::Bool(b) => self.new_bool(b),
             Value::Int(n) => self.new_int(n),
-            Value::Float(f) => self.new_float(f),
+            Value::Float(_) => {
+                let slot = *other.slot(node.0);
+                let (start, len) = self.add_text(other.span(slot.a, slot.b));
+                self.add(Slot::leaf(Tag::Float, start, len))
+            }
             Value::Str(s) => self.new_str(s),
             Value::List => self.new_list(),
             Value::Map => self.new_map(),

@@ -68,8 +68,8 @@ pub(crate) enum Text {
 pub(crate) enum Number {
     /// No fraction, no exponent, fits.
     Int(i64),
-    /// Everything else.
-    Float(f64),
+    /// Everything else, as a span of the source.
+    Float(usize, usize),
 }
 
 pub(crate) struct Lexer<'a> {
@@ -286,7 +286,7 @@ impl<'a> Lexer<'a> {
         if whole && let Ok(n) = text.parse() {
             return Ok(Number::Int(n));
         }
-        Ok(Number::Float(text.parse().unwrap_or(f64::INFINITY)))
+        Ok(Number::Float(start, self.pos))
     }
 
     /// `true`, `false` or `null`, whose first byte is next.

@@ -154,7 +154,9 @@ impl Dom {
     pub(crate) fn number_token(&mut self, number: Number) -> Node {
         match number {
             Number::Int(n) => self.new_int(n),
-            Number::Float(f) => self.new_float(f),
+            Number::Float(start, end) => {
+                self.add(Slot::leaf(Tag::Float, start as u32, (end - start) as u32))
+            }
         }
     }
 

@@ -99,6 +99,15 @@ impl Dom {
 
     /// [`Dom::to_json`], appended to `out`.
     pub fn write_json(&self, top: Node, out: &mut Vec<u8>) {
+        self.write_any(top, out, false);
+    }
+
+    /// [`Dom::write_json`] with numbers as they came, for values that upstream keeps as text.
+    pub(crate) fn write_raw(&self, top: Node, out: &mut Vec<u8>) {
+        self.write_any(top, out, true);
+    }
+
+    fn write_any(&self, top: Node, out: &mut Vec<u8>, raw: bool) {
         let mut node = top;
         loop {
             match self.value(node) {
@@ -106,6 +115,10 @@ impl Dom {
                 Value::Bool(true) => out.extend_from_slice(b"true"),
                 Value::Bool(false) => out.extend_from_slice(b"false"),
                 Value::Int(n) => write_int(out, n),
+                Value::Float(_) if raw => {
+                    let slot = self.slot(node.0);
+                    out.extend_from_slice(self.span(slot.a, slot.b).as_bytes());
+                }
                 Value::Float(f) => write_float(out, f),
                 Value::Str(s) => write_string(out, s),
                 Value::List => {
@@ -148,6 +161,48 @@ impl Dom {
                     b']'
                 });
             }
+        }
+    }
+}
+
+/// Nesting beyond which maps are no longer sorted; no parser lets a document get there.
+const SORTED_DEPTH: usize = 1024;
+
+impl Dom {
+    /// The value as compact JSON with the keys of every map sorted, as Go prints its maps.
+    pub fn write_sorted(&self, node: Node, out: &mut Vec<u8>) {
+        self.sorted(node, out, 0);
+    }
+
+    fn sorted(&self, node: Node, out: &mut Vec<u8>, depth: usize) {
+        match self.value(node) {
+            Value::List if depth < SORTED_DEPTH => {
+                out.push(b'[');
+                for (n, item) in self.items(node).enumerate() {
+                    if n > 0 {
+                        out.push(b',');
+                    }
+                    self.sorted(item, out, depth + 1);
+                }
+                out.push(b']');
+            }
+            Value::Map if depth < SORTED_DEPTH => {
+                let mut entries: Vec<_> = self.entries(node).collect();
+                if !entries.is_sorted_by_key(|(key, _)| *key) {
+                    entries.sort_unstable_by_key(|(key, _)| *key);
+                }
+                out.push(b'{');
+                for (n, (key, value)) in entries.into_iter().enumerate() {
+                    if n > 0 {
+                        out.push(b',');
+                    }
+                    write_string(out, key);
+                    out.push(b':');
+                    self.sorted(value, out, depth + 1);
+                }
+                out.push(b'}');
+            }
+            _ => self.write_json(node, out),
         }
     }
 }
