@@ -5,6 +5,7 @@ pub mod dom;
 pub mod encode;
 mod names;
 pub mod patch;
+pub mod protobuf;
 pub mod table;
 pub mod yaml;
 
