@@ -112,20 +112,36 @@ fn check(kind: &str, json: &str, want: Expect) {
 
 #[test]
 fn small_messages() {
-    check("core.v1.EnvVar", r#"{"name":"a"}"#, expect!["0a 01 61 12 00"]);
+    check(
+        "core.v1.EnvVar",
+        r#"{"name":"a"}"#,
+        expect!["0a 01 61 12 00"],
+    );
     check(
         "core.v1.ContainerPort",
         r#"{"containerPort":80,"hostIP":"é"}"#,
         expect!["0a 00 10 00 18 50 22 00 2a 02 c3 a9"],
     );
-    check("core.v1.HTTPGetAction", r#"{"port":"http"}"#, expect!["0a 00 12 0a 08 01 10 00 1a 04 68 74 74 70 1a 00 22 00"]);
-    check("core.v1.HTTPGetAction", r#"{"port":-1}"#, expect!["0a 00 12 0f 08 00 10 ff ff ff ff ff ff ff ff ff 01 1a 00 1a 00 22 00"]);
+    check(
+        "core.v1.HTTPGetAction",
+        r#"{"port":"http"}"#,
+        expect!["0a 00 12 0a 08 01 10 00 1a 04 68 74 74 70 1a 00 22 00"],
+    );
+    check(
+        "core.v1.HTTPGetAction",
+        r#"{"port":-1}"#,
+        expect!["0a 00 12 0f 08 00 10 ff ff ff ff ff ff ff ff ff 01 1a 00 1a 00 22 00"],
+    );
     check(
         "core.v1.Volume",
         r#"{"name":"v","emptyDir":{"sizeLimit":"1Gi"}}"#,
         expect!["0a 01 76 12 0b 12 09 0a 00 12 05 0a 03 31 47 69"],
     );
-    check("core.v1.EnvVar", r#"{"name":3}"#, expect!["field name: expected a string"]);
+    check(
+        "core.v1.EnvVar",
+        r#"{"name":3}"#,
+        expect!["field name: expected a string"],
+    );
     check("core.v1.PodOS", r#"{"name":""}"#, expect!["0a 00"]);
 }
 
@@ -145,7 +161,8 @@ fn status_and_lists() {
         continue_token: "",
         remaining: Some(3),
     };
-    expect!["0a 09 0a 00 12 01 37 1a 00 20 03 12 02 0a 06"].assert_eq(&hex(&list_message(&head, [&item[..2]])));
+    expect!["0a 09 0a 00 12 01 37 1a 00 20 03 12 02 0a 06"]
+        .assert_eq(&hex(&list_message(&head, [&item[..2]])));
 
     let frame = watch_frame("ADDED", &bytes);
     let read = next_frame(&frame, 1 << 20).unwrap().unwrap();
