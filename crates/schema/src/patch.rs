@@ -12,10 +12,12 @@ mod go_text;
 mod json;
 mod merge;
 mod strategic;
+mod typed;
 
 pub use json::json_patch;
 pub use merge::merge;
 pub use strategic::{FieldRule, Lookup, Strategy, strategic};
+pub use typed::{Place, strategic_object};
 
 use crate::dom::{Dom, Limits};
 

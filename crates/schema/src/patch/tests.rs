@@ -7,7 +7,9 @@ use proptest::prelude::{
     Just, Strategy as _, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
-use super::{FieldRule, Lookup, PatchError, Strategy, json_patch, merge, strategic};
+use super::{
+    FieldRule, Lookup, PatchError, Strategy, json_patch, merge, strategic, strategic_object,
+};
 use crate::dom::Dom;
 
 fn dom(text: &str) -> Dom {
@@ -392,6 +394,39 @@ fn strategic_lists_of_scalars() {
         r#"{"a":1}"#,
         r#"[]"#,
         expect!["BadRequest: invalid JSON document"],
+    );
+}
+
+#[track_caller]
+fn check_pod(document: &str, patch: &str, want: Expect) {
+    let table = crate::table::builtin();
+    let ty = table.kind("", "v1", "Pod").unwrap();
+    let mut document = dom(document);
+    let result = strategic_object(table, ty, &mut document, &dom(patch));
+    want.assert_eq(&show(&document, result));
+}
+
+#[test]
+fn strategic_pods() {
+    check_pod(
+        r#"{"spec":{"containers":[{"name":"a","image":"1","env":[{"name":"X","value":"1"}]}],"tolerations":[{"key":"a"}]}}"#,
+        r#"{"spec":{"$setElementOrder/containers":[{"name":"a"},{"name":"b"}],"containers":[{"name":"a","image":"2","env":[{"name":"Y"}]},{"name":"b"}],"tolerations":[{"key":"b"}]}}"#,
+        expect![[r#"{"spec":{"containers":[{"name":"a","image":"2","env":[{"name":"Y"},{"name":"X","value":"1"}]},{"name":"b"}],"tolerations":[{"key":"b"}]}}"#]],
+    );
+    check_pod(
+        r#"{"metadata":{"finalizers":["a","b"],"labels":{"x":"1"},"ownerReferences":[{"uid":"1"}]}}"#,
+        r#"{"metadata":{"finalizers":["c"],"$deleteFromPrimitiveList/finalizers":["a"],"labels":{"x":null,"y":"2"},"ownerReferences":[{"uid":"2"}]}}"#,
+        expect![[r#"{"metadata":{"finalizers":["c","b"],"labels":{"y":"2"},"ownerReferences":[{"uid":"2"},{"uid":"1"}]}}"#]],
+    );
+    check_pod(
+        r#"{"spec":{"volumes":[{"name":"v","emptyDir":{}}]},"status":{"conditions":[{"type":"Ready","status":"False"}]}}"#,
+        r#"{"spec":{"volumes":[{"$retainKeys":["name","secret"],"name":"v","secret":{"secretName":"s"}}]},"status":{"conditions":[{"type":"Ready","status":"True"}],"podIPs":[{"ip":"1"}]}}"#,
+        expect![[r#"{"spec":{"volumes":[{"name":"v","secret":{"secretName":"s"}}]},"status":{"conditions":[{"type":"Ready","status":"True"}],"podIPs":[{"ip":"1"}]}}"#]],
+    );
+    check_pod(
+        r#"{"spec":{"containers":[{"name":"a"}]}}"#,
+        r#"{"spec":{"containers":[{"image":"x"}]}}"#,
+        expect!["Other: map: map[image:x] does not contain declared merge key: name"],
     );
 }
 
