@@ -411,17 +411,23 @@ fn strategic_pods() {
     check_pod(
         r#"{"spec":{"containers":[{"name":"a","image":"1","env":[{"name":"X","value":"1"}]}],"tolerations":[{"key":"a"}]}}"#,
         r#"{"spec":{"$setElementOrder/containers":[{"name":"a"},{"name":"b"}],"containers":[{"name":"a","image":"2","env":[{"name":"Y"}]},{"name":"b"}],"tolerations":[{"key":"b"}]}}"#,
-        expect![[r#"{"spec":{"containers":[{"name":"a","image":"2","env":[{"name":"Y"},{"name":"X","value":"1"}]},{"name":"b"}],"tolerations":[{"key":"b"}]}}"#]],
+        expect![[
+            r#"{"spec":{"containers":[{"name":"a","image":"2","env":[{"name":"Y"},{"name":"X","value":"1"}]},{"name":"b"}],"tolerations":[{"key":"b"}]}}"#
+        ]],
     );
     check_pod(
         r#"{"metadata":{"finalizers":["a","b"],"labels":{"x":"1"},"ownerReferences":[{"uid":"1"}]}}"#,
         r#"{"metadata":{"finalizers":["c"],"$deleteFromPrimitiveList/finalizers":["a"],"labels":{"x":null,"y":"2"},"ownerReferences":[{"uid":"2"}]}}"#,
-        expect![[r#"{"metadata":{"finalizers":["c","b"],"labels":{"y":"2"},"ownerReferences":[{"uid":"2"},{"uid":"1"}]}}"#]],
+        expect![[
+            r#"{"metadata":{"finalizers":["c","b"],"labels":{"y":"2"},"ownerReferences":[{"uid":"2"},{"uid":"1"}]}}"#
+        ]],
     );
     check_pod(
         r#"{"spec":{"volumes":[{"name":"v","emptyDir":{}}]},"status":{"conditions":[{"type":"Ready","status":"False"}]}}"#,
         r#"{"spec":{"volumes":[{"$retainKeys":["name","secret"],"name":"v","secret":{"secretName":"s"}}]},"status":{"conditions":[{"type":"Ready","status":"True"}],"podIPs":[{"ip":"1"}]}}"#,
-        expect![[r#"{"spec":{"volumes":[{"name":"v","secret":{"secretName":"s"}}]},"status":{"conditions":[{"type":"Ready","status":"True"}],"podIPs":[{"ip":"1"}]}}"#]],
+        expect![[
+            r#"{"spec":{"volumes":[{"name":"v","secret":{"secretName":"s"}}]},"status":{"conditions":[{"type":"Ready","status":"True"}],"podIPs":[{"ip":"1"}]}}"#
+        ]],
     );
     check_pod(
         r#"{"spec":{"containers":[{"name":"a"}]}}"#,
