@@ -4,5 +4,17 @@
 //! Each pod has a worker. It observes, asks the pure [`pod::actions`] what to do, does it, and
 //! reports the pure [`pod::status`]. It meets the container runtime in `nodeapi` only.
 
+mod config;
+pub mod container;
+mod http_probe;
+pub mod logs;
+mod node;
+mod observe;
 pub mod pod;
 pub mod probe;
+mod run;
+mod volume;
+mod worker;
+
+pub use config::Config;
+pub use run::{Kubelet, Parts, machine_resources};

@@ -10,4 +10,4 @@ pub use actions::{Action, KillReason, Plan, actions};
 pub use backoff::CrashBackoff;
 pub use observed::{Container, ContainerState, Observed, Sandbox};
 pub use spec::{ContainerSpec, Deletion, Handler, Kind, Lifecycle, PodSpec, Probe, RestartPolicy};
-pub use status::{Knowledge, Waiting, phase, status};
+pub use status::{Knowledge, Verdict, Waiting, phase, status};

@@ -1,0 +1,296 @@
+//! A pod's volumes: resolved through the API, set up on disk, handed to containers as mounts.
+//!
+//! ConfigMaps, Secrets, the downward API and tokens become files that change all at once; Secrets
+//! and tokens live in memory only. Folder layout as upstream:
+//! `<root>/pods/<uid>/volumes/kubernetes.io~<kind>/<name>`.
+//! Source: kubernetes v1.36 pkg/volume/{configmap,secret,projected,downwardapi,emptydir,hostpath}.
+
+mod contents;
+
+use std::path::{Path, PathBuf};
+
+use client::{Client, Object};
+use nodeapi::cri::{Mount, MountPropagation};
+use schema::Ref;
+
+use crate::config::Config;
+use crate::container::{Needs, expand};
+use crate::pod::Knowledge;
+
+pub(crate) use contents::fetch;
+
+/// Why volumes cannot be set up (yet).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    /// The disk side failed.
+    #[error("MountVolume.SetUp failed for volume {name:?}")]
+    SetUp {
+        /// Volume's name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: volumes::VolumeError,
+    },
+    /// A referenced object could not be read.
+    #[error("MountVolume.SetUp failed for volume {name:?}")]
+    Fetch {
+        /// Volume's name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: client::Error,
+    },
+    /// A reference that leads nowhere.
+    #[error("MountVolume.SetUp failed for volume {name:?} : {reason}")]
+    Reference {
+        /// Volume's name.
+        name: String,
+        /// In which way.
+        reason: String,
+    },
+    /// A volume type that this node does not offer.
+    #[error("volume {name:?} is of type {kind}, which this node does not offer")]
+    Type {
+        /// Volume's name.
+        name: String,
+        /// The type's field.
+        kind: String,
+    },
+}
+
+/// Sets volumes up and takes them down. Holds nothing: the disk is the state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Volumes {
+    root: PathBuf,
+}
+
+impl Volumes {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            root: config.root.clone(),
+        }
+    }
+
+    /// Makes all volumes of the pod; safe to repeat, which also refreshes their files.
+    pub(crate) async fn set_up(
+        &self,
+        config: &Config,
+        client: &Client,
+        object: &Object,
+        known: &Knowledge,
+    ) -> Result<(), VolumeError> {
+        let Ok(dom) = object.parse() else {
+            return Ok(());
+        };
+        let pod = dom.as_ref();
+        let Some(spec) = pod.get("spec") else {
+            return Ok(());
+        };
+        let group = spec
+            .get("securityContext")
+            .and_then(|context| context.int("fsGroup"))
+            .and_then(|group| u32::try_from(group).ok());
+        for volume in spec.items("volumes") {
+            let name = volume.str("name").to_owned();
+            let dir = self.dir(object.uid(), volume);
+            let disk = |cause| VolumeError::SetUp {
+                name: name.clone(),
+                cause,
+            };
+            match kind_of(volume) {
+                "emptyDir" => {
+                    let empty = volume.get("emptyDir");
+                    let memory = empty.is_some_and(|empty| empty.str("medium") == "Memory");
+                    let limit = empty
+                        .and_then(|empty| api::Quantity::parse(empty.str("sizeLimit")).ok())
+                        .and_then(|limit| u64::try_from(limit.value()).ok())
+                        .filter(|limit| *limit > 0);
+                    make_dir(&dir, memory, limit, group).map_err(disk)?;
+                }
+                "hostPath" => {
+                    let Some(host) = volume.get("hostPath") else {
+                        continue;
+                    };
+                    let kind = volumes::HostPathType::parse(host.str("type")).unwrap_or_default();
+                    volumes::check_host_path(Path::new(host.str("path")), kind).map_err(disk)?;
+                }
+                "configMap" | "secret" | "projected" | "downwardAPI" => {
+                    let files = contents::files(config, client, pod, volume, known, group).await?;
+                    let memory = matches!(kind_of(volume), "secret" | "projected");
+                    make_dir(&dir, memory, None, None).map_err(disk)?;
+                    let stamp = stamp();
+                    volumes::write_files(&dir, &files, &stamp, group).map_err(disk)?;
+                }
+                other => {
+                    return Err(VolumeError::Type {
+                        name,
+                        kind: other.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The mounts that a container asks for.
+    pub(crate) async fn mounts(
+        &self,
+        config: &Config,
+        object: &Object,
+        container: Ref<'_>,
+        environment: &[(String, String)],
+    ) -> Result<Vec<Mount>, VolumeError> {
+        let Ok(dom) = object.parse() else {
+            return Ok(Vec::new());
+        };
+        let Some(spec) = dom.as_ref().get("spec") else {
+            return Ok(Vec::new());
+        };
+        let mut mounts = Vec::new();
+        for (index, wanted) in container.items("volumeMounts").enumerate() {
+            let name = wanted.str("name").to_owned();
+            let volume = spec
+                .items("volumes")
+                .find(|volume| volume.str("name") == name);
+            let Some(volume) = volume else {
+                let reason = "the pod has no such volume".to_owned();
+                return Err(VolumeError::Reference { name, reason });
+            };
+            let mut from = match volume.get("hostPath") {
+                Some(host) => PathBuf::from(host.str("path")),
+                None => self.dir(object.uid(), volume),
+            };
+            let lookup = |variable: &str| {
+                environment
+                    .iter()
+                    .find(|(known, _)| known == variable)
+                    .map(|(_, v)| v.clone())
+            };
+            let sub_path = match (wanted.str("subPath"), wanted.str("subPathExpr")) {
+                ("", "") => String::new(),
+                ("", expression) => expand(expression, lookup),
+                (path, _) => path.to_owned(),
+            };
+            if !sub_path.is_empty() {
+                let target = config
+                    .pod_dir(object.uid())
+                    .join("volume-subpaths")
+                    .join(&name)
+                    .join(container.str("name"))
+                    .join(index.to_string());
+                // Bound anew for each start: what the path means may have changed.
+                let disk = |cause| VolumeError::SetUp {
+                    name: name.clone(),
+                    cause,
+                };
+                volumes::unmount_below(&target).map_err(disk)?;
+                let disk = |cause| VolumeError::SetUp {
+                    name: name.clone(),
+                    cause,
+                };
+                volumes::bind_sub_path(&from, &sub_path, &target).map_err(disk)?;
+                from = target;
+            }
+            let propagation = match wanted.str("mountPropagation") {
+                "HostToContainer" => MountPropagation::PropagationHostToContainer,
+                "Bidirectional" => MountPropagation::PropagationBidirectional,
+                _ => MountPropagation::PropagationPrivate,
+            };
+            let read_only_kind = matches!(
+                kind_of(volume),
+                "configMap" | "secret" | "projected" | "downwardAPI"
+            );
+            mounts.push(Mount {
+                container_path: wanted.str("mountPath").to_owned(),
+                host_path: from.to_string_lossy().into_owned(),
+                readonly: wanted.bool("readOnly").unwrap_or(false) || read_only_kind,
+                recursive_read_only: wanted.str("recursiveReadOnly") == "Enabled",
+                propagation: i32::from(propagation),
+                ..Mount::default()
+            });
+        }
+        Ok(mounts)
+    }
+
+    /// Unmounts and removes a pod's volumes; what fails is tried again at the next start.
+    pub(crate) async fn tear_down(&self, uid: &str) {
+        let dir = self.root.join("pods").join(uid);
+        for part in ["volume-subpaths", "volumes"] {
+            if let Err(error) = volumes::remove_tree(&dir.join(part)) {
+                tracing::warn!(uid, err = %base::Chain(&error), "volumes not removed");
+            }
+        }
+    }
+
+    /// Removes everything of a pod that is gone: its folder and its logs.
+    pub(crate) async fn forget(&self, config: &Config, key: &client::Key, uid: &str) {
+        let logs = config.pod_logs(&key.namespace, &key.name, uid);
+        for dir in [config.pod_dir(uid), logs] {
+            if let Err(error) = volumes::remove_tree(&dir) {
+                tracing::warn!(uid, err = %base::Chain(&error), "pod's folder not removed");
+            }
+        }
+    }
+
+    fn dir(&self, uid: &str, volume: Ref<'_>) -> PathBuf {
+        let kind = match kind_of(volume) {
+            "emptyDir" => "empty-dir".to_owned(),
+            "downwardAPI" => "downward-api".to_owned(),
+            other => other.to_lowercase(),
+        };
+        self.root
+            .join("pods")
+            .join(uid)
+            .join("volumes")
+            .join(format!("kubernetes.io~{kind}"))
+            .join(volume.str("name"))
+    }
+}
+
+/// Everything that a pod's volumes refer to, so that changes can be followed.
+pub(crate) fn needs(pod: Ref<'_>) -> Needs {
+    contents::needs(pod)
+}
+
+/// The field that says the volume's type.
+fn kind_of<'a>(volume: Ref<'a>) -> &'a str {
+    volume
+        .map()
+        .map(|(key, _)| key)
+        .find(|key| *key != "name")
+        .unwrap_or("emptyDir")
+}
+
+fn make_dir(
+    dir: &Path,
+    memory: bool,
+    limit: Option<u64>,
+    group: Option<u32>,
+) -> Result<(), volumes::VolumeError> {
+    use std::os::unix::fs::PermissionsExt;
+    let fail = |operation: &'static str| {
+        let path = dir.to_owned();
+        move |cause| volumes::VolumeError::Io {
+            operation,
+            path,
+            cause,
+        }
+    };
+    std::fs::create_dir_all(dir).map_err(fail("create folder"))?;
+    if memory {
+        volumes::make_tmpfs(dir, limit)?;
+    }
+    if group.is_some() {
+        std::os::unix::fs::chown(dir, None, group).map_err(fail("change the group of"))?;
+    }
+    let mode = if group.is_some() { 0o2777 } else { 0o777 };
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))
+        .map_err(fail("change the mode of"))
+}
+
+/// Names the folder of one generation of files.
+fn stamp() -> String {
+    let mut random = [0; 8];
+    base::Rng::fill_secret(&mut random);
+    format!("{:016x}", u64::from_le_bytes(random))
+}

@@ -1,0 +1,509 @@
+//! One pod's worker: observe, plan, act, report; woken by the API, the runtime, probes and time.
+//!
+//! A step that takes long (a pull, a grace period) is given up when the pod's deletion changes:
+//! the next plan goes on from what is there. All state that matters is in the API and the
+//! runtime, so a worker that starts after a crash continues where the last one stopped.
+
+mod hosts;
+mod image;
+mod probes;
+mod start;
+mod stop;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base::{Chain, Clock, Shutdown};
+use client::{Cache, Client, DeleteOptions, EventType, Key, Object, Recorder, Reference};
+use jiff::Timestamp;
+use nodeapi::{CriError, ImageService, RuntimeService, Streams};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::container::{NodeFacts, PodContext, ServiceInfo};
+use crate::observe::observe;
+use crate::pod::{Action, Knowledge, Observed, PodSpec, actions, status};
+use crate::volume::Volumes;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) client: Client,
+    pub(crate) runtime: Arc<dyn RuntimeService>,
+    pub(crate) images: Arc<dyn ImageService>,
+    pub(crate) streams: Arc<dyn Streams>,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pods: Cache,
+    pub(crate) services: Cache,
+    pub(crate) volumes: Volumes,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Wakes a worker; signals are merged.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    changed: Notify,
+}
+
+impl Mailbox {
+    /// Something about the pod may have changed.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+}
+
+/// The worker of one pod (one uid).
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    key: Key,
+    uid: String,
+    /// The newest revision seen; kept when the API has forgotten the pod.
+    object: Arc<Object>,
+    known: Knowledge,
+    probes: probes::Probes,
+    /// Verdicts that probe tasks write.
+    verdicts: Arc<Mutex<HashMap<String, crate::pod::Verdict>>>,
+    volumes_ready: bool,
+    torn_down: bool,
+    failed_pulls: HashMap<String, base::Backoff>,
+    sandbox_backoff: base::Backoff,
+}
+
+/// How the worker goes on after a round.
+enum Next {
+    Again,
+    Wait(Option<Timestamp>),
+    Done,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>, object: Arc<Object>) -> Self {
+        let addresses: Vec<String> = shared
+            .config
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let verdicts = Arc::new(Mutex::new(HashMap::new()));
+        Self {
+            key: object.key().clone(),
+            uid: object.uid().to_owned(),
+            known: Knowledge {
+                host_address: addresses.first().cloned().unwrap_or_default(),
+                host_addresses: addresses,
+                ..Knowledge::default()
+            },
+            probes: probes::Probes::new(shared.clone(), mailbox.clone(), verdicts.clone()),
+            verdicts,
+            shared,
+            mailbox,
+            object,
+            volumes_ready: false,
+            torn_down: false,
+            failed_pulls: HashMap::new(),
+            sandbox_backoff: base::Backoff::new(
+                std::time::Duration::from_secs(1),
+                std::time::Duration::from_secs(60),
+            ),
+        }
+    }
+
+    /// Works until the pod is gone.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = base::Backoff::new(
+            std::time::Duration::from_millis(200),
+            std::time::Duration::from_secs(30),
+        );
+        loop {
+            let wake_at = match self.round().await {
+                Ok(Next::Done) => return,
+                Ok(Next::Again) => {
+                    backoff.reset();
+                    continue;
+                }
+                Ok(Next::Wait(at)) => {
+                    backoff.reset();
+                    at
+                }
+                Err(error) => {
+                    tracing::warn!(pod = %self.key, err = %Chain(&error), "pod sync failed, retries");
+                    let delay = jiff::SignedDuration::try_from(backoff.next_delay());
+                    delay
+                        .ok()
+                        .and_then(|delay| self.shared.clock.now().checked_add(delay).ok())
+                }
+            };
+            let mailbox = self.mailbox.clone();
+            match wake_at {
+                None => mailbox.changed.notified().await,
+                Some(at) => {
+                    let left = at.duration_since(self.shared.clock.now());
+                    let left = std::time::Duration::try_from(left).unwrap_or_default();
+                    tokio::select! {
+                        () = mailbox.changed.notified() => {}
+                        () = tokio::time::sleep(left) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Next, CriError> {
+        let gone = self.refresh();
+        let Some(mut pod) = PodSpec::read(&self.object) else {
+            return Ok(Next::Done);
+        };
+        let now = self.shared.clock.now();
+        if gone && pod.deletion.is_none() {
+            // Deleted by force while this node did not look: end it with its own grace period.
+            pod.deletion = Some(crate::pod::Deletion {
+                at: now,
+                grace_seconds: 0,
+            });
+        }
+        self.known
+            .started_at
+            .get_or_insert(self.reported_start().unwrap_or(now));
+        self.known.probes = self.verdicts.lock().clone();
+        self.enforce_deadline(&pod, now);
+        let mut observed = observe(self.shared.runtime.as_ref(), &self.uid).await?;
+        self.read_termination_messages(&mut observed).await;
+        self.known.waiting.retain(|name, waiting| {
+            waiting.retry_at.is_some()
+                && !observed
+                    .newest(name)
+                    .is_some_and(|c| c.state == crate::pod::ContainerState::Running)
+        });
+        self.probes.follow(&pod, &observed, &self.key, &self.uid);
+        let plan = actions(&pod, &observed, &self.known, now);
+        if !gone {
+            self.report(&pod, &observed, now).await;
+        }
+        if plan.actions.is_empty() {
+            return Ok(Next::Wait(plan.wake_at));
+        }
+        if plan.actions.contains(&Action::Finish) {
+            return self.finish(&pod, &observed, gone).await;
+        }
+        let before = deletion_of(&self.object);
+        let mailbox = self.mailbox.clone();
+        let (cache, key, uid) = (self.shared.pods.clone(), self.key.clone(), self.uid.clone());
+        let changed = async move {
+            loop {
+                mailbox.changed.notified().await;
+                let newer = cache.get(&key).filter(|object| object.uid() == uid);
+                if newer.as_deref().and_then(deletion_of) != before {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            result = self.perform(&pod, &observed, plan.actions) => result?,
+            () = changed => {}
+        }
+        // A signal that `changed` swallowed may have been about something else.
+        self.mailbox.wake();
+        Ok(Next::Again)
+    }
+
+    /// Takes the newest revision; true when the API no longer has this pod.
+    fn refresh(&mut self) -> bool {
+        match self.shared.pods.get(&self.key) {
+            Some(object) if object.uid() == self.uid => {
+                self.object = object;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn reported_start(&self) -> Option<Timestamp> {
+        let dom = self.object.parse().ok()?;
+        dom.as_ref().get("status")?.str("startTime").parse().ok()
+    }
+
+    fn enforce_deadline(&mut self, pod: &PodSpec, now: Timestamp) {
+        let (Some(limit), Some(start)) = (pod.active_deadline_seconds, self.known.started_at)
+        else {
+            return;
+        };
+        if self.known.ended.is_none() && now.duration_since(start).as_secs() >= limit {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.known.ended = Some(("DeadlineExceeded".to_owned(), message.to_owned()));
+            self.event(EventType::Normal, "DeadlineExceeded", message, "");
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        pod: &PodSpec,
+        observed: &Observed,
+        actions: Vec<Action>,
+    ) -> Result<(), CriError> {
+        let kills: Vec<&Action> = actions
+            .iter()
+            .filter(|a| matches!(a, Action::KillContainer { .. }))
+            .collect();
+        if !kills.is_empty() {
+            self.stop_all(pod, observed, &kills).await?;
+        }
+        for action in &actions {
+            match action {
+                Action::CreateSandbox { attempt } => self.create_sandbox(pod, *attempt).await?,
+                Action::StopSandbox { id } => {
+                    let request = nodeapi::cri::StopPodSandboxRequest {
+                        pod_sandbox_id: id.clone(),
+                    };
+                    self.shared.runtime.stop_pod_sandbox(request).await?;
+                }
+                Action::RemoveSandbox { id } => {
+                    let request = nodeapi::cri::RemovePodSandboxRequest {
+                        pod_sandbox_id: id.clone(),
+                    };
+                    self.shared.runtime.remove_pod_sandbox(request).await?;
+                }
+                Action::StartContainer { name, attempt } => {
+                    self.start_container(pod, observed, name, *attempt).await?;
+                    // One after the other for init containers; the next round decides.
+                    if pod.init.iter().any(|spec| spec.name == *name) {
+                        break;
+                    }
+                }
+                Action::RemoveContainer { id } => {
+                    let request = nodeapi::cri::RemoveContainerRequest {
+                        container_id: id.clone(),
+                    };
+                    self.shared.runtime.remove_container(request).await?;
+                }
+                Action::KillContainer { .. } | Action::Finish => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `status` when it differs from what the API has.
+    async fn report(&mut self, pod: &PodSpec, observed: &Observed, now: Timestamp) {
+        let Ok(mut dom) = self.object.parse() else {
+            return;
+        };
+        let root = dom.root();
+        let reported = dom.get(root, "status");
+        let wanted = {
+            let reported = reported.map(|node| dom.at_node(node));
+            status(pod, observed, &self.known, reported, now)
+        };
+        let mut merged = wanted;
+        if let Some(reported) = reported {
+            // What others wrote stays: nominatedNodeName, resize, resource claims.
+            let reported = dom.at_node(reported);
+            let top = merged.root();
+            for (key, value) in reported.map() {
+                let ours = matches!(
+                    key,
+                    "message"
+                        | "reason"
+                        | "containerStatuses"
+                        | "initContainerStatuses"
+                        | "ephemeralContainerStatuses"
+                        | "podIP"
+                        | "podIPs"
+                        | "hostIP"
+                        | "hostIPs"
+                        | "startTime"
+                        | "phase"
+                        | "conditions"
+                        | "observedGeneration"
+                );
+                if !ours && merged.get(top, key).is_none() {
+                    let copy = merged.import(value.dom(), value.node());
+                    merged.set(top, key, copy);
+                }
+            }
+            if reported.equal(merged.as_ref()) {
+                return;
+            }
+        }
+        let copy = dom.import(&merged, merged.root());
+        dom.set(root, "status", copy);
+        let api = self.pods_api();
+        match api
+            .update_subresource(&self.key.name, "status", dom.to_json(root))
+            .await
+        {
+            Ok(_) => {}
+            // A newer revision is on its way and wakes the worker.
+            Err(error) if error.is_conflict() || error.is_not_found() => {}
+            Err(error) => {
+                tracing::warn!(pod = %self.key, err = %Chain(&error), "status not written, retries");
+                self.mailbox.wake();
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            }
+        }
+    }
+
+    /// Everything has ended.
+    async fn finish(
+        &mut self,
+        pod: &PodSpec,
+        observed: &Observed,
+        gone: bool,
+    ) -> Result<Next, CriError> {
+        if !self.torn_down {
+            self.probes.stop_all();
+            self.shared.volumes.tear_down(&self.uid).await;
+            self.torn_down = true;
+            self.volumes_ready = false;
+        }
+        if pod.deletion.is_none() {
+            return Ok(Next::Wait(None));
+        }
+        if !gone {
+            let options = DeleteOptions {
+                grace_period_seconds: Some(0),
+                uid: Some(self.uid.clone()),
+                ..DeleteOptions::default()
+            };
+            match self.pods_api().delete(&self.key.name, &options).await {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() || error.is_conflict() => {}
+                Err(error) => {
+                    tracing::warn!(pod = %self.key, err = %Chain(&error), "pod not deleted, retries");
+                    let at = self
+                        .shared
+                        .clock
+                        .now()
+                        .checked_add(jiff::SignedDuration::from_secs(1));
+                    return Ok(Next::Wait(at.ok()));
+                }
+            }
+        }
+        for sandbox in observed.sandbox.iter().chain(&observed.old_sandboxes) {
+            let request = nodeapi::cri::RemovePodSandboxRequest {
+                pod_sandbox_id: sandbox.id.clone(),
+            };
+            self.shared.runtime.remove_pod_sandbox(request).await?;
+        }
+        self.shared
+            .volumes
+            .forget(&self.shared.config, &self.key, &self.uid)
+            .await;
+        tracing::info!(pod = %self.key, uid = self.uid, "pod is gone");
+        Ok(Next::Done)
+    }
+
+    pub(crate) fn pods_api(&self) -> client::Api {
+        self.shared
+            .client
+            .namespaced(&api::Gvr::new("", "v1", "pods"), &self.key.namespace)
+    }
+
+    /// The pod as events refer to it; `container` adds the field path.
+    pub(crate) fn reference(&self, field_path: &str) -> Reference {
+        Reference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: self.key.namespace.clone(),
+            name: self.key.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.object.resource_version().to_owned(),
+            field_path: field_path.to_owned(),
+        }
+    }
+
+    pub(crate) fn event(&self, kind: EventType, reason: &str, message: &str, field_path: &str) {
+        self.shared
+            .recorder
+            .record(&self.reference(field_path), kind, reason, message);
+    }
+
+    /// What the pure builders need to know of node and pod.
+    pub(crate) fn context(&self, observed: &Observed) -> PodContext {
+        let config = &self.shared.config;
+        let dom = self.object.parse().unwrap_or_default();
+        let pod = dom.as_ref();
+        let host_network = pod
+            .get("spec")
+            .and_then(|spec| spec.bool("hostNetwork"))
+            .unwrap_or(false);
+        let own = observed
+            .sandbox
+            .as_ref()
+            .map(|s| s.addresses.clone())
+            .unwrap_or_default();
+        let qos = api::pod::compute_qos(pod).as_str().to_owned();
+        PodContext {
+            log_directory: config.pod_logs(&self.key.namespace, &self.key.name, &self.uid),
+            cgroup_parent: cgroup_path(&config.cgroup_root, &qos, &self.uid),
+            qos,
+            host_dns: config.host_dns.clone(),
+            cluster_dns: config.cluster_dns.clone(),
+            cluster_domain: config.cluster_domain.clone(),
+            seccomp_profiles: config.root.join("seccomp").to_string_lossy().into_owned(),
+            node_hostname: config.hostname.clone(),
+            facts: NodeFacts {
+                host_addresses: self.known.host_addresses.clone(),
+                pod_addresses: if host_network {
+                    self.known.host_addresses.clone()
+                } else {
+                    own
+                },
+                allocatable_millicores: config.millicores,
+                allocatable_memory_bytes: config.memory_bytes,
+            },
+            node_memory_bytes: config.memory_bytes,
+            services: self.services(),
+        }
+    }
+
+    /// Services of the pod's namespace and the API server's own.
+    fn services(&self) -> Vec<ServiceInfo> {
+        let own = self.shared.services.list_namespace(&self.key.namespace);
+        let kubernetes = self.shared.services.get(&Key::new("default", "kubernetes"));
+        let mut found: Vec<ServiceInfo> = Vec::new();
+        for object in kubernetes.iter().chain(&own) {
+            let Ok(dom) = object.parse() else { continue };
+            let Some(spec) = dom.as_ref().get("spec") else {
+                continue;
+            };
+            let address = spec.str("clusterIP");
+            if address.is_empty()
+                || address == "None"
+                || found.iter().any(|s| s.name == object.name())
+            {
+                continue;
+            }
+            let ports = spec.items("ports").map(|port| {
+                let protocol = match port.str("protocol") {
+                    "" => "TCP",
+                    protocol => protocol,
+                };
+                let number = port.int("port").unwrap_or(0);
+                (port.str("name").to_owned(), protocol.to_owned(), number)
+            });
+            found.push(ServiceInfo {
+                name: object.name().to_owned(),
+                address: address.to_owned(),
+                ports: ports.collect(),
+            });
+        }
+        found
+    }
+}
+
+/// `/kubepods/burstable/pod<uid>`; guaranteed pods stand directly below the root.
+fn cgroup_path(root: &str, qos: &str, uid: &str) -> String {
+    match qos {
+        "Guaranteed" => format!("{root}/pod{uid}"),
+        other => format!("{root}/{}/pod{uid}", other.to_lowercase()),
+    }
+}
+
+fn deletion_of(object: &Object) -> Option<(String, Option<i64>)> {
+    let dom = object.parse().ok()?;
+    let metadata = dom.as_ref().get("metadata")?;
+    let at = metadata.str("deletionTimestamp");
+    (!at.is_empty()).then(|| (at.to_owned(), metadata.int("deletionGracePeriodSeconds")))
+}

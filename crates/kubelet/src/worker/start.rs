@@ -1,0 +1,420 @@
+//! Starting: sandbox, then one container with its image, configuration and postStart hook.
+
+use std::collections::HashMap;
+
+use base::Chain;
+use client::EventType;
+use jiff::SignedDuration;
+use nodeapi::CriError;
+use nodeapi::cri::{
+    CreateContainerRequest, Mount, RunPodSandboxRequest, StartContainerRequest,
+    StopContainerRequest,
+};
+
+use crate::container::{
+    ContainerInput, References, container_config, environment, needs, sandbox_config,
+};
+use crate::pod::{ContainerSpec, Kind, Observed, PodSpec, Waiting};
+use crate::volume::VolumeError;
+use crate::worker::{Worker, hosts};
+
+/// How long a container whose configuration cannot be made waits.
+const CONFIG_RETRY_SECONDS: i64 = 5;
+
+impl Worker {
+    pub(super) async fn create_sandbox(
+        &mut self,
+        pod: &PodSpec,
+        attempt: u32,
+    ) -> Result<(), CriError> {
+        if attempt > 0 {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.event(EventType::Normal, "SandboxChanged", message, "");
+        }
+        if !self.ready_volumes().await {
+            return Ok(());
+        }
+        let Ok(dom) = self.object.parse() else {
+            return Ok(());
+        };
+        let context = self.context(&Observed::default());
+        let config = sandbox_config(dom.as_ref(), &context, attempt);
+        let handler = String::new();
+        let request = RunPodSandboxRequest {
+            config: Some(config),
+            runtime_handler: handler,
+        };
+        match self.shared.runtime.run_pod_sandbox(request).await {
+            Ok(_) => {
+                self.sandbox_backoff.reset();
+                Ok(())
+            }
+            Err(error) => {
+                let text = format!("Failed to create pod sandbox: {}", Chain(&error));
+                self.event(EventType::Warning, "FailedCreatePodSandBox", &text, "");
+                tracing::warn!(pod = %pod.key, err = %Chain(&error), "sandbox not created, retries");
+                let delay = self.sandbox_backoff.next_delay();
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the pod's volumes up; false when that has to be tried again.
+    async fn ready_volumes(&mut self) -> bool {
+        if self.volumes_ready {
+            return true;
+        }
+        let result = self
+            .shared
+            .volumes
+            .set_up(
+                &self.shared.config,
+                &self.shared.client,
+                &self.object,
+                &self.known,
+            )
+            .await;
+        match result {
+            Ok(()) => {
+                self.volumes_ready = true;
+                true
+            }
+            Err(error) => {
+                self.report_volume_error(&error);
+                let delay = self.sandbox_backoff.next_delay();
+                tokio::time::sleep(delay).await;
+                false
+            }
+        }
+    }
+
+    fn report_volume_error(&self, error: &VolumeError) {
+        self.event(
+            EventType::Warning,
+            "FailedMount",
+            &Chain(error).to_string(),
+            "",
+        );
+        tracing::warn!(pod = %self.key, err = %Chain(error), "volumes not ready, retries");
+    }
+
+    pub(super) async fn start_container(
+        &mut self,
+        pod: &PodSpec,
+        observed: &Observed,
+        name: &str,
+        attempt: u32,
+    ) -> Result<(), CriError> {
+        let Some(spec) = pod.container(name) else {
+            return Ok(());
+        };
+        let Some(sandbox) = &observed.sandbox else {
+            return Ok(());
+        };
+        if !self.ready_volumes().await {
+            return Ok(());
+        }
+        let path = field_path(spec);
+        let now = self.shared.clock.now();
+        if let Some(last) = observed.newest(name) {
+            let finished = last.finished_at.or(last.created_at).unwrap_or(now);
+            self.known.backoff.restarted(name, finished, now);
+        }
+        let object = self.object.clone();
+        let Ok(dom) = object.parse() else {
+            return Ok(());
+        };
+        let list = match spec.kind {
+            Kind::Main => "containers",
+            Kind::Init | Kind::Sidecar => "initContainers",
+            Kind::Ephemeral => "ephemeralContainers",
+        };
+        let container = dom.as_ref().get("spec").and_then(|spec| {
+            spec.items(list)
+                .find(|container| container.str("name") == name)
+        });
+        let Some(container) = container else {
+            return Ok(());
+        };
+        let image = match self.ensure_image(container, &path).await {
+            Ok(image) => image,
+            Err(waiting) => {
+                self.hold(name, waiting);
+                return Ok(());
+            }
+        };
+        let references = match self.fetch(container).await {
+            Ok(references) => references,
+            Err(error) => {
+                self.cannot_configure(name, &path, &Chain(&error).to_string());
+                return Ok(());
+            }
+        };
+        let context = self.context(observed);
+        let built = environment(
+            dom.as_ref(),
+            container,
+            &references,
+            &context.services,
+            &context.facts,
+        );
+        let environment = match built {
+            Ok(environment) => environment,
+            Err(error) => {
+                self.cannot_configure(name, &path, &error.to_string());
+                return Ok(());
+            }
+        };
+        let mut mounts = match self
+            .shared
+            .volumes
+            .mounts(&self.shared.config, &object, container, &environment)
+            .await
+        {
+            Ok(mounts) => mounts,
+            Err(error) => {
+                self.cannot_configure(name, &path, &Chain(&error).to_string());
+                return Ok(());
+            }
+        };
+        if let Err(error) = self.own_mounts(&dom, container, attempt, &context, &mut mounts) {
+            self.cannot_configure(
+                name,
+                &path,
+                &format!("prepare the container's files: {error}"),
+            );
+            return Ok(());
+        }
+        let target = container.str("targetContainerName");
+        let target_id = observed
+            .newest(target)
+            .map(|container| container.id.clone());
+        let config = container_config(
+            ContainerInput {
+                pod: dom.as_ref(),
+                container,
+                attempt,
+                hash: &spec.hash,
+                image: &image,
+                environment,
+                mounts,
+                target_id: target_id.as_deref(),
+            },
+            &context,
+        );
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                self.cannot_configure(name, &path, &error.to_string());
+                return Ok(());
+            }
+        };
+        let sandbox_config = sandbox_config(dom.as_ref(), &context, sandbox.attempt);
+        let request = CreateContainerRequest {
+            pod_sandbox_id: sandbox.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(sandbox_config),
+        };
+        let id = match self.shared.runtime.create_container(request).await {
+            Ok(answer) => answer.container_id,
+            Err(error) => {
+                let text = Chain(&error).to_string();
+                self.event(
+                    EventType::Warning,
+                    "Failed",
+                    &format!("Error: {text}"),
+                    &path,
+                );
+                self.hold_for(name, "CreateContainerError", text);
+                return Ok(());
+            }
+        };
+        self.event(EventType::Normal, "Created", "Container created", &path);
+        let request = StartContainerRequest {
+            container_id: id.clone(),
+        };
+        if let Err(error) = self.shared.runtime.start_container(request).await {
+            let text = Chain(&error).to_string();
+            self.event(
+                EventType::Warning,
+                "Failed",
+                &format!("Error: {text}"),
+                &path,
+            );
+            self.hold_for(name, "RunContainerError", text);
+            return Ok(());
+        }
+        self.known.waiting.remove(name);
+        self.event(EventType::Normal, "Started", "Container started", &path);
+        if let Some(hook) = &spec.lifecycle.post_start {
+            let address = context
+                .facts
+                .pod_addresses
+                .first()
+                .cloned()
+                .unwrap_or_default();
+            let result = self
+                .probes
+                .run_handler(hook, &id, &address, container, None)
+                .await;
+            if let Err(text) = result {
+                self.event(
+                    EventType::Warning,
+                    "FailedPostStartHook",
+                    "PostStartHook failed",
+                    &path,
+                );
+                tracing::info!(pod = %pod.key, container = name, err = text, "postStart hook failed");
+                let request = StopContainerRequest {
+                    container_id: id,
+                    timeout: pod.grace_seconds,
+                };
+                self.shared.runtime.stop_container(request).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hosts file and termination message of one container.
+    fn own_mounts(
+        &self,
+        dom: &schema::Dom,
+        container: schema::Ref<'_>,
+        attempt: u32,
+        context: &crate::container::PodContext,
+        mounts: &mut Vec<Mount>,
+    ) -> std::io::Result<()> {
+        let dir = self.shared.config.pod_dir(&self.uid);
+        let name = container.str("name");
+        std::fs::create_dir_all(&dir)?;
+        let taken = |path: &str, mounts: &[Mount]| mounts.iter().any(|m| m.container_path == path);
+        let spec = dom.as_ref().get("spec");
+        let host_network = spec
+            .and_then(|spec| spec.bool("hostNetwork"))
+            .unwrap_or(false);
+        if !taken("/etc/hosts", mounts) {
+            let file = dir.join("etc-hosts");
+            let text = if host_network {
+                std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+            } else {
+                let pod_name = self.key.name.as_str();
+                let hostname = spec.map_or_else(String::new, |spec| {
+                    crate::container::hostname(spec, pod_name, context)
+                });
+                let addresses = &context.facts.pod_addresses;
+                hosts::hosts_file(dom.as_ref(), addresses, &hostname, &context.cluster_domain)
+            };
+            std::fs::write(&file, text)?;
+            mounts.push(bind(&file, "/etc/hosts", false));
+        }
+        let path = match container.str("terminationMessagePath") {
+            "" => "/dev/termination-log",
+            path => path,
+        };
+        if !taken(path, mounts) {
+            let file = self.termination_file(name, attempt);
+            if let Some(parent) = file.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(&file, "")?;
+            let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+            std::fs::set_permissions(&file, everyone)?;
+            mounts.push(bind(&file, path, false));
+        }
+        Ok(())
+    }
+
+    /// The node's file behind a container's termination message path.
+    fn termination_file(&self, container: &str, attempt: u32) -> std::path::PathBuf {
+        let dir = self
+            .shared
+            .config
+            .pod_dir(&self.uid)
+            .join("containers")
+            .join(container);
+        dir.join(format!("termination-{attempt}"))
+    }
+
+    /// Reads the last words of ended containers, from their file or from the end of their log.
+    pub(super) async fn read_termination_messages(&self, observed: &mut Observed) {
+        const LIMIT_BYTES: u64 = 4096;
+        let Ok(dom) = self.object.parse() else { return };
+        let Some(spec) = dom.as_ref().get("spec") else {
+            return;
+        };
+        for container in &mut observed.containers {
+            if container.finished_at.is_none() || !container.message.is_empty() {
+                continue;
+            }
+            let file = self.termination_file(&container.name, container.attempt);
+            container.message = crate::logs::head(&file, LIMIT_BYTES);
+            let falls_back = ["containers", "initContainers", "ephemeralContainers"]
+                .into_iter()
+                .flat_map(|list| spec.items(list))
+                .find(|one| one.str("name") == container.name)
+                .is_some_and(|one| one.str("terminationMessagePolicy") == "FallbackToLogsOnError");
+            if container.message.is_empty() && falls_back && container.failed() {
+                let logs = self
+                    .shared
+                    .config
+                    .pod_logs(&self.key.namespace, &self.key.name, &self.uid)
+                    .join(format!("{}/{}.log", container.name, container.attempt));
+                container.message = crate::logs::last_words(&logs);
+            }
+        }
+    }
+
+    async fn fetch(&self, container: schema::Ref<'_>) -> Result<References, client::Error> {
+        crate::volume::fetch(&self.shared.client, &self.key.namespace, needs(container)).await
+    }
+
+    fn hold(&mut self, name: &str, waiting: Waiting) {
+        self.known.waiting.insert(name.to_owned(), waiting);
+    }
+
+    fn hold_for(&mut self, name: &str, reason: &str, message: String) {
+        let delay = SignedDuration::from_secs(CONFIG_RETRY_SECONDS);
+        let retry_at = self.shared.clock.now().checked_add(delay).ok();
+        self.hold(
+            name,
+            Waiting {
+                reason: reason.to_owned(),
+                message,
+                retry_at,
+            },
+        );
+    }
+
+    fn cannot_configure(&mut self, name: &str, path: &str, text: &str) {
+        self.event(
+            EventType::Warning,
+            "Failed",
+            &format!("Error: {text}"),
+            path,
+        );
+        self.hold_for(name, "CreateContainerConfigError", text.to_owned());
+    }
+}
+
+/// `spec.containers{name}`.
+pub(super) fn field_path(spec: &ContainerSpec) -> String {
+    let list = match spec.kind {
+        Kind::Main => "containers",
+        Kind::Init | Kind::Sidecar => "initContainers",
+        Kind::Ephemeral => "ephemeralContainers",
+    };
+    format!("spec.{list}{{{}}}", spec.name)
+}
+
+fn bind(from: &std::path::Path, to: &str, readonly: bool) -> Mount {
+    Mount {
+        container_path: to.to_owned(),
+        host_path: from.to_string_lossy().into_owned(),
+        readonly,
+        ..Mount::default()
+    }
+}
+
+/// Verdicts by container id.
+pub(super) type Verdicts = HashMap<String, crate::pod::Verdict>;
