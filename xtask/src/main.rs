@@ -1,11 +1,13 @@
 //! Automation: `cargo xtask codegen|nodeapi|tidy|sim|node-test|conformance|bench|dist`.
 
+mod codegen;
 mod nodeapi;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
         Some("nodeapi") => nodeapi::run(),
-        other => anyhow::bail!("unknown task {other:?}; known: nodeapi"),
+        other => anyhow::bail!("unknown task {other:?}; known: codegen [--check], nodeapi"),
     }
 }

@@ -15,6 +15,7 @@ mod quantity;
 mod status;
 pub mod text;
 pub mod time;
+pub mod view;
 
 pub use field::{Aggregate, BadValue, ErrorType, FieldError, Path};
 pub use kind::{Gk, Gr, GroupVersionError, Gvk, Gvr, api_version, parse_api_version};

@@ -49,7 +49,7 @@ fn normal(text: &str) -> Result<Option<String>, &'static str> {
         Format::BinarySi => {
             exponent >= 0
                 && parts.fraction.is_empty()
-                && 15 - digits as i32 - (exponent as f32 * 3.0 / 10.0) as i32 - 1 >= 0
+                && 15 - digits as i32 - (exponent as f32 * 3.0 / 10.0) as i32 > 0
         }
         _ => digits <= 18 && exponent - parts.fraction.len() as i32 >= -9,
     };

@@ -133,6 +133,65 @@ fn wrong_types() {
             "json: cannot unmarshal array into Go struct field ServicePort.targetPort of type int32"
         ],
     );
+    for (source, expect) in [
+        (
+            r#"{"metadata":{"creationTimestamp":"2026-01-02T03:04:05"}}"#,
+            r#"parsing time "2026-01-02T03:04:05" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00""#,
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":"2026-13-02T03:04:05Z"}}"#,
+            r#"parsing time "2026-13-02T03:04:05Z": month out of range"#,
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":"2026-02-30T03:04:05Z"}}"#,
+            r#"parsing time "2026-02-30T03:04:05Z": day out of range"#,
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":"2026-02-20 03:04:05Z"}}"#,
+            r#"parsing time "2026-02-20 03:04:05Z" as "2006-01-02T15:04:05Z07:00": cannot parse " 03:04:05Z" as "T""#,
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":"2026-02-20T03:04:05Zx"}}"#,
+            r#"parsing time "2026-02-20T03:04:05Zx": extra text: "x""#,
+        ),
+        (
+            r#"{"metadata":{"creationTimestamp":""}}"#,
+            r#"parsing time "" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "2006""#,
+        ),
+        (
+            r#"{"metadata":{"finalizers":[1]}}"#,
+            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.finalizers of type string",
+        ),
+        (
+            r#"{"metadata":{"ownerReferences":{}}}"#,
+            "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.ownerReferences of type []v1.OwnerReference",
+        ),
+        (
+            r#"{"metadata":5}"#,
+            "json: cannot unmarshal number into Go struct field Pod.metadata of type v1.ObjectMeta",
+        ),
+        (
+            r#"{"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":1.5}}}]}}"#,
+            "json: cannot unmarshal number 1.5 into Go struct field HTTPGetAction.spec.containers.livenessProbe.ProbeHandler.httpGet.port of type int32",
+        ),
+        (
+            r#"{"kind":1}"#,
+            "json: cannot unmarshal number into Go struct field Pod.TypeMeta.kind of type string",
+        ),
+        (
+            r#"{"spec":{"overhead":[]}}"#,
+            "json: cannot unmarshal array into Go struct field PodSpec.spec.overhead of type v1.ResourceList",
+        ),
+        (
+            r#"{"spec":{"tolerations":[{"key":3}]}}"#,
+            "json: cannot unmarshal number into Go struct field Toleration.spec.tolerations.key of type string",
+        ),
+    ] {
+        let table = builtin();
+        let pod = table.named("core.v1.Pod").unwrap();
+        let error = decode_json(table, pod, source.as_bytes(), &Limits::DEFAULT).unwrap_err();
+        assert_eq!(error.to_string(), expect);
+    }
     // Syntax comes first.
     check(
         "core.v1.Pod",
@@ -217,6 +276,29 @@ fn quantities() {
         ("512", "512"),
         ("0.5Ki", "512"),
         ("1e1", "10"),
+        ("1e", "unable to parse quantity's suffix"),
+        ("+5", "+5"),
+        ("5.", "5."),
+        (".5", "500m"),
+        ("1.Mi", "1.Mi"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("0.00000000001", "1n"),
+        ("1e-3", "1e-3"),
+        ("100e-5", "1e-3"),
+        ("3e5", "300e3"),
+        ("1025Ki", "1025Ki"),
+        ("10240Ki", "10Mi"),
+        ("9223372036854775807Ki", "9223372036854775807"),
+        ("-1Mi", "-1Mi"),
+        ("-2048Ki", "-2Mi"),
+        ("00", "0"),
+        ("0.0", "0"),
+        ("1.0", "1"),
+        ("010", "010"),
+        ("1.20", "1200m"),
+        ("1.25Ki", "1280"),
+        ("0.1Ki", "102400m"),
+        ("0.001Ki", "1024m"),
     ] {
         quantity(text, expect);
     }

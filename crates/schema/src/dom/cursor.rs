@@ -51,6 +51,50 @@ impl<'a> Ref<'a> {
             .map(|node| Ref { node, ..self })
     }
 
+    /// `null`, in a document of its own: what an absent value reads as.
+    #[must_use]
+    pub fn null() -> Ref<'static> {
+        static NULL: std::sync::OnceLock<Dom> = std::sync::OnceLock::new();
+        NULL.get_or_init(Dom::new).as_ref()
+    }
+
+    /// The value under a built-in field's name; [`Ref::null`] when there is none.
+    #[must_use]
+    pub fn child(self, name: Name) -> Ref<'a> {
+        match self.field(name) {
+            Some(value) => value,
+            None => Ref::null(),
+        }
+    }
+
+    /// The items of the list under a built-in field's name.
+    pub fn list_under(self, name: Name) -> List<'a> {
+        List::new(self.field(name))
+    }
+
+    /// The entries of the map under a built-in field's name.
+    pub fn map_under(self, name: Name) -> Map<'a> {
+        Map::new(self.field(name))
+    }
+
+    /// The string here; empty for anything else.
+    #[must_use]
+    pub fn text(self) -> &'a str {
+        self.as_str().unwrap_or_default()
+    }
+
+    /// The integer here; 0 for anything else.
+    #[must_use]
+    pub fn integer(self) -> i64 {
+        self.as_int().unwrap_or_default()
+    }
+
+    /// The boolean here; false for anything else.
+    #[must_use]
+    pub fn flag(self) -> bool {
+        self.as_bool().unwrap_or_default()
+    }
+
     /// The value at a path of keys.
     #[must_use]
     pub fn at(self, path: &[&str]) -> Option<Ref<'a>> {
