@@ -1,1 +1,24 @@
-//! Local clusters: preflight, address ranges, node namespaces, certificates, host state.
+//! Clusters come and go: local clusters on this host, their keys, addresses, processes and nodes.
+//!
+//! `local` holds the commands (`up`, `stop`, `start`, `down`, `clusters`, `node_exec`); the other
+//! modules own one kind of resource each, with its undoing. `config` is what the server and the
+//! agent read at their start. Knows no Kubernetes object and runs no outside program: links,
+//! mounts, namespaces and processes by system calls only.
+
+pub mod config;
+mod error;
+pub mod ranges;
+
+pub use error::{Error, Finding};
+
+pub mod certs;
+mod cluster;
+mod files;
+mod host;
+pub mod kubeconfig;
+pub mod local;
+pub mod node;
+pub mod preflight;
+mod process;
+pub mod snapshot;
+mod sysctl;

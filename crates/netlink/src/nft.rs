@@ -21,6 +21,7 @@ pub mod expr;
 pub mod set;
 
 pub use batch::{Batch, Chain, ChainKind, Hook, Policy};
+pub use dump::{BaseChain, RuleId, Stored};
 pub use expr::{
     CmpOp, CtKey, Data, Expr, FibFlags, FibResult, MetaKey, NatKind, PayloadBase, Register,
     RejectKind, Verdict,

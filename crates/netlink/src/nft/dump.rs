@@ -29,6 +29,22 @@ pub struct RuleId {
     pub comment: String,
 }
 
+/// A base chain: where it hooks in, and what it does at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseChain {
+    /// Its table.
+    pub table: Table,
+    /// Its name.
+    pub name: String,
+    /// The hook's number (`enum nf_inet_hooks`): 0 prerouting, 1 input, 2 forward, 3 output,
+    /// 4 postrouting.
+    pub hook: u32,
+    /// Its place among the chains of the hook.
+    pub priority: i32,
+    /// Drops what reaches its end.
+    pub drops: bool,
+}
+
 /// An element as the kernel stores it; a range of a one-field set is two of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stored {
@@ -82,6 +98,27 @@ impl Nft {
                 Some(Table::new(family, text(find(payload.get(4..)?, 1)?)))
             },
         )
+    }
+
+    /// The base chains of all tables.
+    pub fn base_chains(&mut self) -> Result<Vec<BaseChain>, Error> {
+        let message = Message::new(GETCHAIN, 0, &header(0));
+        let what = What::new("list nft chains", "");
+        self.socket.dump(&message, &what, |kind, payload| {
+            if kind != NEWCHAIN {
+                return None;
+            }
+            let family = Family::from_number(*payload.first()?)?;
+            let data = payload.get(4..)?;
+            let hook = find(data, 4)?;
+            Some(BaseChain {
+                table: Table::new(family, text(find(data, 1)?)),
+                name: text(find(data, 3)?),
+                hook: be32(find(hook, 1)?),
+                priority: i32::from_ne_bytes(be32(find(hook, 2)?).to_ne_bytes()),
+                drops: find(data, 5).is_some_and(|policy| be32(policy) == 0),
+            })
+        })
     }
 
     /// The names of a table's chains; none when the table is absent.

@@ -355,6 +355,17 @@ fn large_and_incremental() {
     batch.add_set(&map);
     batch.add_elements(&map, &all);
     batch.add_commented_rule(&table, "c", &[Expr::verdict(Verdict::Accept)], "note");
+    let mut base = Chain::base(&table, "f", ChainKind::Filter, Hook::Forward, -10);
+    base.base = Some((ChainKind::Filter, Hook::Forward, -10, Policy::Drop));
+    batch.add_chain(&base);
+    nft.commit(batch).unwrap();
+    let bases = nft.base_chains().unwrap();
+    assert_eq!(
+        (bases[0].name.as_str(), bases[0].priority, bases[0].drops),
+        ("f", -10, true)
+    );
+    let mut batch = Batch::new();
+    batch.delete_chain(&table, "f");
     nft.commit(batch).unwrap();
     assert_eq!(nft.elements(&table, "m").unwrap().len(), 30_000);
     let rules = nft.rules(&table).unwrap();

@@ -1,0 +1,204 @@
+//! What a command of this crate reports: one error with operation and object, or all findings of
+//! a check at once.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// One thing that stands in the way, in words for the person at the terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about, e.g. `port 127.0.0.1:6443`.
+    pub object: String,
+    /// What is wrong with it.
+    pub cause: String,
+    /// What to do about it.
+    pub next_step: String,
+    /// Only worth a warning: the command goes on.
+    pub warning: bool,
+}
+
+impl Finding {
+    pub(crate) fn new(
+        object: impl fmt::Display,
+        cause: impl fmt::Display,
+        next_step: impl fmt::Display,
+    ) -> Self {
+        Self {
+            object: object.to_string(),
+            cause: cause.to_string(),
+            next_step: next_step.to_string(),
+            warning: false,
+        }
+    }
+
+    pub(crate) fn warning(mut self) -> Self {
+        self.warning = true;
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.object, self.cause, self.next_step)
+    }
+}
+
+/// Why a command did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checks before the first change found obstacles: all of them.
+    #[error("{}", Lines(.0))]
+    Preflight(Vec<Finding>),
+    /// A file operation failed.
+    #[error("{operation} {}", path.display())]
+    File {
+        /// The operation.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{} is not a valid {kind}", path.display())]
+    Content {
+        /// What the file should be.
+        kind: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it is not.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A system call failed.
+    #[error("{operation} {object}")]
+    System {
+        /// The operation.
+        operation: &'static str,
+        /// What it was about.
+        object: String,
+        /// Why.
+        #[source]
+        cause: Errno,
+    },
+    /// Links, routes or nftables.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// Control groups.
+    #[error(transparent)]
+    Cgroup(#[from] cgroups::Error),
+    /// Keys and certificates.
+    #[error("{operation} {object}")]
+    Pki {
+        /// The operation.
+        operation: &'static str,
+        /// The certificate or key.
+        object: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such cluster.
+    #[error("no cluster named {0:?}; `transom clusters` lists those that exist")]
+    NoCluster(String),
+    /// There is no such node, or it does not run.
+    #[error("cluster {cluster:?} has no running node {node:?}; its nodes: {known}")]
+    NoNode {
+        /// The cluster.
+        cluster: String,
+        /// The node asked for.
+        node: String,
+        /// The nodes there are.
+        known: String,
+    },
+    /// Another command works on the cluster.
+    #[error("another command is working on cluster {0:?}; try again when it has finished")]
+    Busy(String),
+    /// A process of the cluster ended at its start.
+    #[error("{process} ended at once ({status}); see {}{}", log.display(), Tail(.tail))]
+    Died {
+        /// Which process.
+        process: String,
+        /// How it ended.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A process of the cluster did not become ready.
+    #[error("{process} was not ready within {seconds} s; see {}{}", log.display(), Tail(.tail))]
+    NotReady {
+        /// Which process.
+        process: String,
+        /// How long we waited.
+        seconds: u64,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// Something could not be removed: everything that is left.
+    #[error("left behind: {}", .0.join(", "))]
+    Left(Vec<String>),
+    /// The node's init could not be started.
+    #[error("start node {node}")]
+    Node {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::File {
+            operation,
+            path,
+            cause,
+        }
+    }
+
+    pub(crate) fn errno(
+        operation: &'static str,
+        object: impl fmt::Display,
+    ) -> impl FnOnce(Errno) -> Self {
+        let object = object.to_string();
+        move |cause| Self::System {
+            operation,
+            object,
+            cause,
+        }
+    }
+}
+
+struct Lines<'a>(&'a [Finding]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Tail<'a>(&'a str);
+
+impl fmt::Display for Tail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", which ends:\n{}", self.0)
+        }
+    }
+}

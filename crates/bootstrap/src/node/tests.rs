@@ -1,0 +1,50 @@
+//! The plan of a node.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use expect_test::expect;
+
+use crate::cluster::Place;
+use crate::node::plan;
+
+/// What a node owns comes from the cluster's folder; the rest is the host's.
+#[test]
+fn second_node() {
+    let place = Place::new(Path::new("/d"), "c").unwrap();
+    let plan = plan(&place, "c-1", 1);
+    let mut out = String::new();
+    writeln!(
+        out,
+        "root {} upper {}",
+        plan.root.display(),
+        plan.upper.display()
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "network {} cgroup {}",
+        plan.network.display(),
+        plan.cgroup
+    )
+    .unwrap();
+    writeln!(out, "agent {}", plan.agent.join(" ")).unwrap();
+    for (source, target) in &plan.binds {
+        writeln!(out, "{} = {}", target.display(), source.display()).unwrap();
+    }
+    expect![[r#"
+        root /d/clusters/c/nodes/c-1/root upper /d/clusters/c/nodes/c-1/upper
+        network /d/clusters/c/netns/node-1 cgroup /transom-c-0b81649c/c-1
+        agent /run/transom/bin/transom agent --config /var/lib/transom/agent.yaml
+        /var/lib/transom = /d/clusters/c/nodes/c-1/data
+        /var/lib/kubelet = /d/clusters/c/nodes/c-1/kubelet
+        /var/log/pods = /d/clusters/c/nodes/c-1/pod-logs
+        /etc/cni = /d/clusters/c/nodes/c-1/cni
+        /run = /d/clusters/c/nodes/c-1/run
+        /tmp = /d/clusters/c/nodes/c-1/tmp
+        /etc/machine-id = /d/clusters/c/nodes/c-1/machine-id
+        /run/transom/bin/transom = /d/clusters/c/bin/transom
+        /run/transom/netns-host = /d/clusters/c/netns/host
+    "#]]
+    .assert_eq(&out);
+}
