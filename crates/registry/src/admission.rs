@@ -106,7 +106,9 @@ fn finalizer(dom: &mut Dom, name: &str) {
 fn claims(cx: &Context<'_>, dom: &mut Dom) {
     finalizer(dom, "kubernetes.io/pvc-protection");
     let root = dom.root();
-    let Some(spec) = crate::edit::map(dom, root, "spec") else { return };
+    let Some(spec) = crate::edit::map(dom, root, "spec") else {
+        return;
+    };
     let beta = "volume.beta.kubernetes.io/storage-class";
     let chosen = dom.get(spec, "storageClassName").is_some()
         || api::meta::of(dom.as_ref()).annotation(beta).is_some();
@@ -118,7 +120,12 @@ fn claims(cx: &Context<'_>, dom: &mut Dom) {
     let defaults = classes.iter().map(Dom::as_ref);
     let newest = defaults
         .filter(|class| api::meta::of(*class).annotation(key) == Some("true"))
-        .max_by_key(|class| (api::meta::of(*class).created(), std::cmp::Reverse(api::meta::of(*class).name().to_owned())));
+        .max_by_key(|class| {
+            (
+                api::meta::of(*class).created(),
+                std::cmp::Reverse(api::meta::of(*class).name().to_owned()),
+            )
+        });
     if let Some(class) = newest {
         let name = api::meta::of(class).name().to_owned();
         dom.set_str(spec, "storageClassName", &name);

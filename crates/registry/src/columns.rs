@@ -113,7 +113,9 @@ pub struct Columns {
 impl Default for Columns {
     fn default() -> Columns {
         Columns::new("Name|Created At:d", |_, object, _| {
-            let created = object.get("metadata").map_or("", |meta| meta.str("creationTimestamp"));
+            let created = object
+                .get("metadata")
+                .map_or("", |meta| meta.str("creationTimestamp"));
             vec![name(object), created.into()]
         })
     }
@@ -123,7 +125,11 @@ impl Columns {
     /// From the short form.
     pub fn new(spec: &str, cells: Cells) -> Columns {
         let columns: Vec<Column> = spec.split('|').map(column).collect();
-        Columns { columns: columns.into(), cells, paths: Vec::new() }
+        Columns {
+            columns: columns.into(),
+            cells,
+            paths: Vec::new(),
+        }
     }
 }
 
@@ -141,7 +147,11 @@ fn column(spec: &str) -> Column {
     Column {
         name: name.to_owned().into(),
         kind: kind.into(),
-        format: if name == "Name" { "name".into() } else { "".into() },
+        format: if name == "Name" {
+            "name".into()
+        } else {
+            "".into()
+        },
         description: describe(name).into(),
         priority,
     }
@@ -191,12 +201,20 @@ pub(crate) fn int_at(object: Ref<'_>, path: &[&str]) -> i64 {
 
 /// The text, or `<none>`.
 pub(crate) fn or_none(text: &str) -> String {
-    if text.is_empty() { "<none>".to_owned() } else { text.to_owned() }
+    if text.is_empty() {
+        "<none>".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The text, or `<unset>`.
 pub(crate) fn or_unset(text: &str) -> String {
-    if text.is_empty() { "<unset>".to_owned() } else { text.to_owned() }
+    if text.is_empty() {
+        "<unset>".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A scalar as text.
@@ -214,7 +232,10 @@ pub(crate) fn scalar(node: Option<Ref<'_>>) -> String {
 pub(crate) fn containers(spec: Option<Ref<'_>>) -> [Cell; 2] {
     let join = |key: &str| {
         let containers = spec.into_iter().flat_map(|spec| spec.items("containers"));
-        containers.map(|container| container.str(key)).collect::<Vec<_>>().join(",")
+        containers
+            .map(|container| container.str(key))
+            .collect::<Vec<_>>()
+            .join(",")
     };
     [join("name").into(), join("image").into()]
 }
@@ -231,8 +252,9 @@ pub(crate) fn selector(selector: Option<Ref<'_>>) -> String {
 /// A set of labels as a selector.
 pub(crate) fn label_set(labels: Option<Ref<'_>>) -> String {
     let entries = labels.into_iter().flat_map(Ref::map);
-    let mut pairs: Vec<String> =
-        entries.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let mut pairs: Vec<String> = entries
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     pairs.sort();
     or_none(&pairs.join(","))
 }

@@ -102,12 +102,18 @@ pub(crate) fn autoscaler_to_v1(dom: &mut Dom) {
             "autoscaling.alpha.kubernetes.io/current-metrics",
         ),
     ] {
-        let Some(part) = dom.get(root, part) else { continue };
-        let Some(metrics) = dom.get(part, list) else { continue };
+        let Some(part) = dom.get(root, part) else {
+            continue;
+        };
+        let Some(metrics) = dom.get(part, list) else {
+            continue;
+        };
         let mut others = Vec::new();
         let mut found = None;
         for metric in dom.items(metrics).collect::<Vec<_>>() {
-            let name = dom.at(metric, &["resource", "name"]).and_then(|n| dom.as_str(n));
+            let name = dom
+                .at(metric, &["resource", "name"])
+                .and_then(|n| dom.as_str(n));
             let percent = dom.at(metric, &["resource", member, "averageUtilization"]);
             match percent {
                 Some(percent) if name == Some("cpu") && found.is_none() => found = Some(percent),
@@ -124,7 +130,11 @@ pub(crate) fn autoscaler_to_v1(dom: &mut Dom) {
         if !others.is_empty() {
             let text = format!(
                 "[{}]",
-                others.iter().map(|o| String::from_utf8_lossy(o)).collect::<Vec<_>>().join(",")
+                others
+                    .iter()
+                    .map(|o| String::from_utf8_lossy(o))
+                    .collect::<Vec<_>>()
+                    .join(",")
             );
             let meta = crate::edit::ensure_map(dom, root, "metadata");
             let annotations = crate::edit::ensure_map(dom, meta, "annotations");

@@ -32,8 +32,10 @@ pub(crate) fn node(dom: &mut Dom) {
         && let Some(capacity) = map(dom, status, "capacity")
     {
         let allocatable = ensure_map(dom, status, "allocatable");
-        let entries: Vec<(String, Node)> =
-            dom.entries(capacity).map(|(key, node)| (key.to_owned(), node)).collect();
+        let entries: Vec<(String, Node)> = dom
+            .entries(capacity)
+            .map(|(key, node)| (key.to_owned(), node))
+            .collect();
         for (key, node) in entries {
             if dom.get(allocatable, &key).is_none() {
                 let copy = dom.copy(node);
@@ -50,7 +52,12 @@ pub(crate) fn secret(dom: &mut Dom) {
     if let Some(strings) = map(dom, root, "stringData") {
         let pairs: Vec<(String, String)> = dom
             .entries(strings)
-            .map(|(key, node)| (key.to_owned(), dom.as_str(node).unwrap_or_default().to_owned()))
+            .map(|(key, node)| {
+                (
+                    key.to_owned(),
+                    dom.as_str(node).unwrap_or_default().to_owned(),
+                )
+            })
             .collect();
         let data = ensure_map(dom, root, "data");
         for (key, value) in pairs {
@@ -129,15 +136,21 @@ pub(crate) fn endpoint_slice(dom: &mut Dom) {
 
 pub(crate) fn limit_range(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     for limit in items(dom, spec, "limits") {
         if text(dom, limit, "type") != "Container" {
             continue;
         }
         let copy = |dom: &mut Dom, from: &str, to: &str| {
-            let Some(from) = map(dom, limit, from) else { return };
-            let entries: Vec<(String, Node)> =
-                dom.entries(from).map(|(key, node)| (key.to_owned(), node)).collect();
+            let Some(from) = map(dom, limit, from) else {
+                return;
+            };
+            let entries: Vec<(String, Node)> = dom
+                .entries(from)
+                .map(|(key, node)| (key.to_owned(), node))
+                .collect();
             if entries.is_empty() {
                 return;
             }
@@ -234,7 +247,9 @@ pub(crate) fn flow_schema(dom: &mut Dom) {
 
 pub(crate) fn priority_level(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     if let Some(exempt) = map(dom, spec, "exempt") {
         default_int(dom, exempt, "nominalConcurrencyShares", 0);
         default_int(dom, exempt, "lendablePercent", 0);
@@ -243,7 +258,9 @@ pub(crate) fn priority_level(dom: &mut Dom) {
         default_int(dom, exempt, "nominalConcurrencyShares", 0);
         default_int(dom, exempt, "lendablePercent", 0);
     }
-    let Some(limited) = map(dom, spec, "limited") else { return };
+    let Some(limited) = map(dom, spec, "limited") else {
+        return;
+    };
     default_int(dom, limited, "nominalConcurrencyShares", 30);
     default_int(dom, limited, "lendablePercent", 0);
     if let Some(response) = map(dom, limited, "limitResponse")
@@ -290,7 +307,9 @@ pub(crate) fn role_binding(dom: &mut Dom) {
 }
 
 fn match_resources(dom: &mut Dom, owner: Node, key: &str) {
-    let Some(matches) = map(dom, owner, key) else { return };
+    let Some(matches) = map(dom, owner, key) else {
+        return;
+    };
     default_str(dom, matches, "matchPolicy", "Equivalent");
     ensure_map(dom, matches, "namespaceSelector");
     ensure_map(dom, matches, "objectSelector");
@@ -303,14 +322,18 @@ fn match_resources(dom: &mut Dom, owner: Node, key: &str) {
 
 pub(crate) fn admission_policy(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     default_str(dom, spec, "failurePolicy", "Fail");
     match_resources(dom, spec, "matchConstraints");
 }
 
 pub(crate) fn admission_binding(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     match_resources(dom, spec, "matchResources");
 }
 
@@ -344,7 +367,9 @@ pub(crate) fn mutating_webhooks(dom: &mut Dom) {
 
 pub(crate) fn definition(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     if let Some(names) = map(dom, spec, "names") {
         let kind = text(dom, names, "kind").to_owned();
         default_str(dom, names, "singular", &kind.to_lowercase());
@@ -376,7 +401,9 @@ pub(crate) fn api_service(dom: &mut Dom) {
 }
 
 fn device_requests(dom: &mut Dom, spec: Node) {
-    let Some(devices) = map(dom, spec, "devices") else { return };
+    let Some(devices) = map(dom, spec, "devices") else {
+        return;
+    };
     for request in items(dom, devices, "requests") {
         let mut asked = items(dom, request, "firstAvailable");
         asked.extend(map(dom, request, "exactly"));

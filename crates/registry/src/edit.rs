@@ -25,7 +25,9 @@ pub(crate) fn items(dom: &Dom, map: Node, key: &str) -> Vec<Node> {
 
 /// The text, or "".
 pub(crate) fn text<'a>(dom: &'a Dom, map: Node, key: &str) -> &'a str {
-    dom.get(map, key).and_then(|node| dom.as_str(node)).unwrap_or_default()
+    dom.get(map, key)
+        .and_then(|node| dom.as_str(node))
+        .unwrap_or_default()
 }
 
 /// Sets an absent or empty text.

@@ -18,7 +18,8 @@ pub mod validation;
 
 pub use hooks::{Context, Extra, Extras, Lookup, User};
 pub use resource::{
-    Convert, Field, Resource, Scope, Selectable, StatusRule, Subresource, Text, Types, Verb, Verbs, View,
+    Convert, Field, Resource, Scope, Selectable, StatusRule, Subresource, Text, Types, Verb, Verbs,
+    View,
 };
 pub use rows::RESOURCES;
 pub use strategy::Strategy;

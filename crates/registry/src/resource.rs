@@ -126,13 +126,21 @@ pub struct Subresource {
 impl Subresource {
     /// `status`, and others that take the whole object.
     pub fn own(name: &'static str) -> Subresource {
-        Subresource { name: name.into(), kind: None, verbs: Verbs::GET_PATCH_UPDATE }
+        Subresource {
+            name: name.into(),
+            kind: None,
+            verbs: Verbs::GET_PATCH_UPDATE,
+        }
     }
 
     /// One with a kind of its own.
     pub fn of(name: &'static str, gvk: (&str, &str, &str), verbs: &[Verb]) -> Subresource {
         let kind = Some(Gvk::new(gvk.0, gvk.1, gvk.2));
-        Subresource { name: name.into(), kind, verbs: Verbs::of(verbs) }
+        Subresource {
+            name: name.into(),
+            kind,
+            verbs: Verbs::of(verbs),
+        }
     }
 
     /// The `scale` of a workload.
@@ -226,13 +234,22 @@ impl Selectable {
     /// The same; `absent` is its value where there is none.
     pub fn or(name: impl Into<Text>, absent: &'static str) -> Selectable {
         let name = name.into();
-        let path = name.split('.').map(|part| Text::Owned(part.to_owned())).collect();
-        Selectable { field: Field::Path(path, absent.into()), name }
+        let path = name
+            .split('.')
+            .map(|part| Text::Owned(part.to_owned()))
+            .collect();
+        Selectable {
+            field: Field::Path(path, absent.into()),
+            name,
+        }
     }
 
     /// A field that is computed.
     pub fn code(name: &'static str, field: fn(Ref<'_>) -> String) -> Selectable {
-        Selectable { name: name.into(), field: Field::Code(field) }
+        Selectable {
+            name: name.into(),
+            field: Field::Code(field),
+        }
     }
 
     /// Its value.
@@ -336,7 +353,10 @@ impl Resource {
         kind: &'static str,
     ) -> Resource {
         let scope = Scope::Cluster;
-        Resource { scope, ..Resource::namespaced(group, version, plural, kind) }
+        Resource {
+            scope,
+            ..Resource::namespaced(group, version, plural, kind)
+        }
     }
 
     /// Short names.
@@ -414,7 +434,9 @@ impl Resource {
 
     /// The view of that group and version.
     pub fn view(&self, group: &str, version: &str) -> Option<&View> {
-        self.views.iter().find(|view| view.group == group && view.version == version)
+        self.views
+            .iter()
+            .find(|view| view.group == group && view.version == version)
     }
 
     /// Group and plural of the preferred view.

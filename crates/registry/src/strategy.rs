@@ -23,8 +23,12 @@ pub type Validate = fn(Ref<'_>, &mut Vec<FieldError>);
 /// Findings about a change.
 pub type ValidateUpdate = fn(new: Ref<'_>, old: Ref<'_>, &mut Vec<FieldError>);
 /// What must happen in the same transaction (allocations), or a refusal.
-pub type Allocate =
-    fn(&Context<'_>, new: Option<&mut Dom>, old: Option<Ref<'_>>, &mut Extras) -> Result<(), Status>;
+pub type Allocate = fn(
+    &Context<'_>,
+    new: Option<&mut Dom>,
+    old: Option<Ref<'_>>,
+    &mut Extras,
+) -> Result<(), Status>;
 
 /// The rules of a kind.
 #[derive(Clone, Copy, Debug)]

@@ -35,7 +35,10 @@ pub(crate) fn base64_encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |w, (i, b)| w | u32::from(*b) << (16 - 8 * i));
+        let word = chunk
+            .iter()
+            .enumerate()
+            .fold(0u32, |w, (i, b)| w | u32::from(*b) << (16 - 8 * i));
         for i in 0..4 {
             if i <= chunk.len() {
                 out.push(char::from(DIGITS[(word >> (18 - 6 * i)) as usize & 63]));
@@ -53,7 +56,11 @@ pub fn metadata(resource: &Resource, object: Ref<'_>, errors: &mut Errors) {
     let m = meta::of(object);
     if !m.generate_name().is_empty() {
         for message in (resource.strategy.name)(m.generate_name(), true) {
-            errors.push(FieldError::invalid(&at.child("generateName"), m.generate_name(), message));
+            errors.push(FieldError::invalid(
+                &at.child("generateName"),
+                m.generate_name(),
+                message,
+            ));
         }
     }
     if m.name().is_empty() {
@@ -71,7 +78,11 @@ pub fn metadata(resource: &Resource, object: Ref<'_>, errors: &mut Errors) {
             errors.push(FieldError::required(&at.child("namespace"), ""));
         } else {
             for message in names::name_is_label(m.namespace(), false) {
-                errors.push(FieldError::invalid(&at.child("namespace"), m.namespace(), message));
+                errors.push(FieldError::invalid(
+                    &at.child("namespace"),
+                    m.namespace(),
+                    message,
+                ));
             }
         }
     } else if !m.namespace().is_empty() {
@@ -94,7 +105,10 @@ fn metadata_common(object: Ref<'_>, errors: &mut Errors) {
         ));
     }
     errors.extend(names::labels(m.labels(), &at.child("labels")));
-    errors.extend(names::annotations(m.annotations(), &at.child("annotations")));
+    errors.extend(names::annotations(
+        m.annotations(),
+        &at.child("annotations"),
+    ));
     owners(object, &at.child("ownerReferences"), errors);
     for finalizer in m.finalizers() {
         let path = at.child("finalizers");
@@ -114,8 +128,11 @@ fn metadata_common(object: Ref<'_>, errors: &mut Errors) {
 
 fn owners(object: Ref<'_>, at: &Path, errors: &mut Errors) {
     let mut controller: Option<String> = None;
-    for (index, owner) in
-        object.get("metadata").into_iter().flat_map(|m| m.items("ownerReferences")).enumerate()
+    for (index, owner) in object
+        .get("metadata")
+        .into_iter()
+        .flat_map(|m| m.items("ownerReferences"))
+        .enumerate()
     {
         let path = at.index(index);
         let version = owner.str("apiVersion");
@@ -214,7 +231,12 @@ pub(crate) fn non_negative(object: Ref<'_>, key: &str, at: &Path, errors: &mut E
 }
 
 /// Finds it unequal to the old one.
-pub(crate) fn immutable(new: Option<Ref<'_>>, old: Option<Ref<'_>>, at: &Path, errors: &mut Errors) {
+pub(crate) fn immutable(
+    new: Option<Ref<'_>>,
+    old: Option<Ref<'_>>,
+    at: &Path,
+    errors: &mut Errors,
+) {
     let same = match (new, old) {
         (Some(a), Some(b)) => a.equal(b),
         (None, None) => true,
@@ -222,7 +244,11 @@ pub(crate) fn immutable(new: Option<Ref<'_>>, old: Option<Ref<'_>>, at: &Path, e
     };
     if !same {
         let value = new.map_or_else(String::new, shown);
-        errors.push(FieldError::invalid(at, api::BadValue::Raw(value), IMMUTABLE));
+        errors.push(FieldError::invalid(
+            at,
+            api::BadValue::Raw(value),
+            IMMUTABLE,
+        ));
     }
 }
 
@@ -248,7 +274,11 @@ pub(crate) fn quantity(node: Ref<'_>, at: &Path, errors: &mut Errors) -> Option<
     match api::Quantity::parse(&text) {
         Ok(quantity) => {
             if quantity.sign() < 0 {
-                errors.push(FieldError::invalid(at, text, "must be greater than or equal to 0"));
+                errors.push(FieldError::invalid(
+                    at,
+                    text,
+                    "must be greater than or equal to 0",
+                ));
             }
             Some(quantity)
         }
@@ -262,7 +292,9 @@ pub(crate) fn quantity(node: Ref<'_>, at: &Path, errors: &mut Errors) -> Option<
 /// A label selector.
 pub(crate) fn label_selector(selector: Ref<'_>, at: &Path, errors: &mut Errors) {
     errors.extend(names::labels(
-        selector.entries("matchLabels").map(|(k, v)| (k, v.as_str().unwrap_or_default())),
+        selector
+            .entries("matchLabels")
+            .map(|(k, v)| (k, v.as_str().unwrap_or_default())),
         &at.child("matchLabels"),
     ));
     for (index, expression) in selector.items("matchExpressions").enumerate() {
@@ -285,7 +317,11 @@ pub(crate) fn label_selector(selector: Ref<'_>, at: &Path, errors: &mut Errors) 
             )),
         }
         for message in names::qualified_name(expression.str("key")) {
-            errors.push(FieldError::invalid(&path.child("key"), expression.str("key"), message));
+            errors.push(FieldError::invalid(
+                &path.child("key"),
+                expression.str("key"),
+                message,
+            ));
         }
     }
 }

@@ -10,7 +10,11 @@ use crate::edit::{ensure_map, items, map};
 use crate::hooks::Context;
 
 fn ranges(cx: &Context<'_>) -> Vec<Dom> {
-    if cx.namespace.is_empty() { Vec::new() } else { cx.lookup.list("limitranges", cx.namespace) }
+    if cx.namespace.is_empty() {
+        Vec::new()
+    } else {
+        cx.lookup.list("limitranges", cx.namespace)
+    }
 }
 
 fn limits<'a>(ranges: &'a [Dom], kind: &'a str) -> impl Iterator<Item = Ref<'a>> {
@@ -28,7 +32,9 @@ pub(super) fn apply_defaults(cx: &Context<'_>, dom: &mut Dom) {
         return;
     }
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     for limit in limits(&ranges, "Container") {
         for list in ["containers", "initContainers"] {
             for container in items(dom, spec, list) {
@@ -53,40 +59,67 @@ fn parse(node: Option<Ref<'_>>) -> Option<Quantity> {
 
 fn bounds(limit: Ref<'_>, kind: &str, resources: Ref<'_>, errors: &mut Vec<String>) {
     for (name, min) in limit.entries("min") {
-        let Some(min) = parse(Some(min)) else { continue };
-        let (request, cap) = (parse(resources.at(&["requests", name])), parse(resources.at(&["limits", name])));
+        let Some(min) = parse(Some(min)) else {
+            continue;
+        };
+        let (request, cap) = (
+            parse(resources.at(&["requests", name])),
+            parse(resources.at(&["limits", name])),
+        );
         match request {
-            None => errors.push(format!("minimum {name} usage per {kind} is {min}.  No request is specified")),
+            None => errors.push(format!(
+                "minimum {name} usage per {kind} is {min}.  No request is specified"
+            )),
             Some(request) if request < min => {
-                errors.push(format!("minimum {name} usage per {kind} is {min}, but request is {request}"));
+                errors.push(format!(
+                    "minimum {name} usage per {kind} is {min}, but request is {request}"
+                ));
             }
             _ => {}
         }
         if let Some(cap) = cap
             && cap < min
         {
-            errors.push(format!("minimum {name} usage per {kind} is {min}, but limit is {cap}"));
+            errors.push(format!(
+                "minimum {name} usage per {kind} is {min}, but limit is {cap}"
+            ));
         }
     }
     for (name, max) in limit.entries("max") {
-        let Some(max) = parse(Some(max)) else { continue };
-        let (request, cap) = (parse(resources.at(&["requests", name])), parse(resources.at(&["limits", name])));
+        let Some(max) = parse(Some(max)) else {
+            continue;
+        };
+        let (request, cap) = (
+            parse(resources.at(&["requests", name])),
+            parse(resources.at(&["limits", name])),
+        );
         match &cap {
-            None => errors.push(format!("maximum {name} usage per {kind} is {max}.  No limit is specified")),
+            None => errors.push(format!(
+                "maximum {name} usage per {kind} is {max}.  No limit is specified"
+            )),
             Some(cap) if *cap > max => {
-                errors.push(format!("maximum {name} usage per {kind} is {max}, but limit is {cap}"));
+                errors.push(format!(
+                    "maximum {name} usage per {kind} is {max}, but limit is {cap}"
+                ));
             }
             _ => {}
         }
         if let Some(request) = request
             && request > max
         {
-            errors.push(format!("maximum {name} usage per {kind} is {max}, but request is {request}"));
+            errors.push(format!(
+                "maximum {name} usage per {kind} is {max}, but request is {request}"
+            ));
         }
     }
     for (name, ratio) in limit.entries("maxLimitRequestRatio") {
-        let (request, cap) = (parse(resources.at(&["requests", name])), parse(resources.at(&["limits", name])));
-        let Some(wanted) = parse(Some(ratio)) else { continue };
+        let (request, cap) = (
+            parse(resources.at(&["requests", name])),
+            parse(resources.at(&["limits", name])),
+        );
+        let Some(wanted) = parse(Some(ratio)) else {
+            continue;
+        };
         let (Some(request), Some(cap)) = (request, cap) else {
             errors.push(format!("{name} max limit to request ratio per {kind} is {wanted}, but no request is specified or request is 0"));
             continue;

@@ -12,13 +12,21 @@ use crate::hooks::Context;
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 fn forbidden(dom: &Dom, cause: &str) -> Status {
-    Status::forbidden(&Gr::new("", "pods"), api::meta::of(dom.as_ref()).name(), cause)
+    Status::forbidden(
+        &Gr::new("", "pods"),
+        api::meta::of(dom.as_ref()).name(),
+        cause,
+    )
 }
 
 pub(super) fn service_account(cx: &Context<'_>, dom: &mut Dom) -> Result<(), Status> {
     let root = dom.root();
-    let mirror = api::meta::of(dom.as_ref()).annotation("kubernetes.io/config.mirror").is_some();
-    let Some(spec) = map(dom, root, "spec") else { return Ok(()) };
+    let mirror = api::meta::of(dom.as_ref())
+        .annotation("kubernetes.io/config.mirror")
+        .is_some();
+    let Some(spec) = map(dom, root, "spec") else {
+        return Ok(());
+    };
     if mirror {
         return Ok(());
     }
@@ -33,7 +41,9 @@ pub(super) fn service_account(cx: &Context<'_>, dom: &mut Dom) -> Result<(), Sta
         return Err(forbidden(dom, &cause));
     };
     let account = account.as_ref();
-    if items(dom, spec, "imagePullSecrets").is_empty() && account.items("imagePullSecrets").next().is_some() {
+    if items(dom, spec, "imagePullSecrets").is_empty()
+        && account.items("imagePullSecrets").next().is_some()
+    {
         crate::edit::keep(dom, spec, "imagePullSecrets", Some(account));
     }
     let flag = |node: Option<Value<'_>>| match node {
@@ -55,13 +65,19 @@ fn mount(cx: &Context<'_>, dom: &mut Dom, spec: Node) {
         .map(|volume| text(dom, volume, "name").to_owned())
         .find(|name| name.starts_with("kube-api-access-"));
     let name = existing.clone().unwrap_or_else(|| {
-        format!("kube-api-access-{}", api::names::random_suffix(5, |n| (cx.below)(n)))
+        format!(
+            "kube-api-access-{}",
+            api::names::random_suffix(5, |n| (cx.below)(n))
+        )
     });
     let mut used = false;
     for list in ["initContainers", "containers"] {
         for container in items(dom, spec, list) {
             let mounts = items(dom, container, "volumeMounts");
-            if mounts.iter().any(|&mount| text(dom, mount, "mountPath") == TOKEN_PATH) {
+            if mounts
+                .iter()
+                .any(|&mount| text(dom, mount, "mountPath") == TOKEN_PATH)
+            {
                 continue;
             }
             let mounts = ensure_list(dom, container, "volumeMounts");
@@ -102,14 +118,24 @@ fn token_volume(dom: &mut Dom, name: &str) -> Node {
 
 pub(super) fn tolerations(dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
-    let tolerated = |dom: &Dom, key: &str| {
-        items(dom, spec, "tolerations").into_iter().any(|toleration| {
-            let (own, effect) = (text(dom, toleration, "key"), text(dom, toleration, "effect"));
-            (own == key || own.is_empty()) && (effect == "NoExecute" || effect.is_empty())
-        })
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
     };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    let tolerated = |dom: &Dom, key: &str| {
+        items(dom, spec, "tolerations")
+            .into_iter()
+            .any(|toleration| {
+                let (own, effect) = (
+                    text(dom, toleration, "key"),
+                    text(dom, toleration, "effect"),
+                );
+                (own == key || own.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+            })
+    };
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         if tolerated(dom, key) {
             continue;
         }
@@ -125,11 +151,16 @@ pub(super) fn tolerations(dom: &mut Dom) {
 
 pub(super) fn priority(cx: &Context<'_>, dom: &mut Dom) -> Result<(), Status> {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return Ok(()) };
+    let Some(spec) = map(dom, root, "spec") else {
+        return Ok(());
+    };
     let name = text(dom, spec, "priorityClassName").to_owned();
     let (value, policy) = if name.is_empty() {
         let classes = cx.lookup.list("priorityclasses", "");
-        let global = classes.iter().map(Dom::as_ref).filter(|c| c.bool("globalDefault") == Some(true));
+        let global = classes
+            .iter()
+            .map(Dom::as_ref)
+            .filter(|c| c.bool("globalDefault") == Some(true));
         let chosen = global.min_by_key(|class| class.int("value").unwrap_or(0));
         match chosen {
             Some(class) => {

@@ -27,8 +27,13 @@ pub(super) fn usage(cx: &Context<'_>, object: Ref<'_>) -> BTreeMap<String, Quant
     let plural: &str = &cx.resource.plural;
     if gr.group.is_empty() {
         match plural {
-            "pods" | "services" | "secrets" | "configmaps" | "replicationcontrollers"
-            | "resourcequotas" | "persistentvolumeclaims" => {
+            "pods"
+            | "services"
+            | "secrets"
+            | "configmaps"
+            | "replicationcontrollers"
+            | "resourcequotas"
+            | "persistentvolumeclaims" => {
                 used.insert(plural.to_owned(), one());
             }
             _ => {}
@@ -49,19 +54,20 @@ pub(super) fn usage(cx: &Context<'_>, object: Ref<'_>) -> BTreeMap<String, Quant
                 }
             }
         }
-        "services" if gr.group.is_empty() => {
-            match crate::columns::at(object, &["spec", "type"]) {
-                "NodePort" => {
-                    let ports = object.get("spec").map_or(0, |s| s.items("ports").count());
-                    let ports = i64::try_from(ports).unwrap_or(0);
-                    used.insert("services.nodeports".into(), Quantity::new(ports, api::Format::DecimalSi));
-                }
-                "LoadBalancer" => {
-                    used.insert("services.loadbalancers".into(), one());
-                }
-                _ => {}
+        "services" if gr.group.is_empty() => match crate::columns::at(object, &["spec", "type"]) {
+            "NodePort" => {
+                let ports = object.get("spec").map_or(0, |s| s.items("ports").count());
+                let ports = i64::try_from(ports).unwrap_or(0);
+                used.insert(
+                    "services.nodeports".into(),
+                    Quantity::new(ports, api::Format::DecimalSi),
+                );
             }
-        }
+            "LoadBalancer" => {
+                used.insert("services.loadbalancers".into(), one());
+            }
+            _ => {}
+        },
         "persistentvolumeclaims" => {
             let size = object.at(&["spec", "resources", "requests", "storage"]);
             if let Ok(size) = Quantity::parse(&scalar(size)) {
@@ -80,15 +86,29 @@ pub(super) fn usage(cx: &Context<'_>, object: Ref<'_>) -> BTreeMap<String, Quant
 }
 
 fn scoped(quota: Ref<'_>, kind: &str, object: Ref<'_>) -> bool {
-    let Some(spec) = quota.get("spec") else { return true };
+    let Some(spec) = quota.get("spec") else {
+        return true;
+    };
     let mut scopes: Vec<(String, String, Vec<String>)> = spec
         .items("scopes")
         .filter_map(Ref::as_str)
         .map(|scope| (scope.to_owned(), "Exists".to_owned(), Vec::new()))
         .collect();
-    for expression in spec.at(&["scopeSelector"]).into_iter().flat_map(|s| s.items("matchExpressions")) {
-        let values = expression.items("values").filter_map(Ref::as_str).map(str::to_owned).collect();
-        scopes.push((expression.str("scopeName").into(), expression.str("operator").into(), values));
+    for expression in spec
+        .at(&["scopeSelector"])
+        .into_iter()
+        .flat_map(|s| s.items("matchExpressions"))
+    {
+        let values = expression
+            .items("values")
+            .filter_map(Ref::as_str)
+            .map(str::to_owned)
+            .collect();
+        scopes.push((
+            expression.str("scopeName").into(),
+            expression.str("operator").into(),
+            values,
+        ));
     }
     if scopes.is_empty() {
         return true;
@@ -96,25 +116,32 @@ fn scoped(quota: Ref<'_>, kind: &str, object: Ref<'_>) -> bool {
     if kind != "Pod" {
         return false;
     }
-    let deadline = object.at(&["spec", "activeDeadlineSeconds"]).and_then(Ref::as_int);
+    let deadline = object
+        .at(&["spec", "activeDeadlineSeconds"])
+        .and_then(Ref::as_int);
     let class = crate::columns::at(object, &["spec", "priorityClassName"]);
-    scopes.iter().all(|(scope, operator, values)| match scope.as_str() {
-        "Terminating" => deadline.is_some(),
-        "NotTerminating" => deadline.is_none(),
-        "BestEffort" => api::pod::compute_qos(object) == api::pod::Qos::BestEffort,
-        "NotBestEffort" => api::pod::compute_qos(object) != api::pod::Qos::BestEffort,
-        "PriorityClass" => match operator.as_str() {
-            "In" => values.iter().any(|value| value == class),
-            "NotIn" => !values.iter().any(|value| value == class),
-            "DoesNotExist" => class.is_empty(),
-            _ => !class.is_empty(),
-        },
-        _ => false,
-    })
+    scopes
+        .iter()
+        .all(|(scope, operator, values)| match scope.as_str() {
+            "Terminating" => deadline.is_some(),
+            "NotTerminating" => deadline.is_none(),
+            "BestEffort" => api::pod::compute_qos(object) == api::pod::Qos::BestEffort,
+            "NotBestEffort" => api::pod::compute_qos(object) != api::pod::Qos::BestEffort,
+            "PriorityClass" => match operator.as_str() {
+                "In" => values.iter().any(|value| value == class),
+                "NotIn" => !values.iter().any(|value| value == class),
+                "DoesNotExist" => class.is_empty(),
+                _ => !class.is_empty(),
+            },
+            _ => false,
+        })
 }
 
 fn list(amounts: &BTreeMap<String, Quantity>) -> String {
-    let parts: Vec<String> = amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+    let parts: Vec<String> = amounts
+        .iter()
+        .map(|(name, amount)| format!("{name}={amount}"))
+        .collect();
     parts.join(",")
 }
 
@@ -145,9 +172,15 @@ pub(super) fn charge(
         let mut exceeded = false;
         let mut missing = Vec::new();
         let name = api::meta::of(quota.as_ref()).name().to_owned();
-        for (resource, hard) in quota.as_ref().get("spec").into_iter().flat_map(|s| s.entries("hard")) {
+        for (resource, hard) in quota
+            .as_ref()
+            .get("spec")
+            .into_iter()
+            .flat_map(|s| s.entries("hard"))
+        {
             let Some(more) = delta.get(resource) else {
-                let compute = resource.starts_with("requests.") || resource.starts_with("limits.")
+                let compute = resource.starts_with("requests.")
+                    || resource.starts_with("limits.")
                     || matches!(resource, "cpu" | "memory");
                 let storage = resource.contains("storage");
                 if cx.resource.kind == "Pod" && compute && !storage {
@@ -155,7 +188,9 @@ pub(super) fn charge(
                 }
                 continue;
             };
-            let Ok(hard) = Quantity::parse(&scalar(Some(hard))) else { continue };
+            let Ok(hard) = Quantity::parse(&scalar(Some(hard))) else {
+                continue;
+            };
             let used = quota.as_ref().at(&["status", "used", resource]);
             let used = Quantity::parse(&scalar(used)).unwrap_or_default();
             let mut total = used.clone();
@@ -166,14 +201,19 @@ pub(super) fn charge(
                 used_all.insert(resource.to_owned(), used);
                 hard_all.insert(resource.to_owned(), hard);
             } else {
-                asked.entry(resource.to_owned()).or_insert_with(|| more.clone());
+                asked
+                    .entry(resource.to_owned())
+                    .or_insert_with(|| more.clone());
             }
         }
         let own = cx.resource.group_resource();
         let object = api::meta::of(new).name();
         if !missing.is_empty() {
             missing.sort();
-            let cause = format!("failed quota: {name}: must specify {}", missing_text(&missing, new));
+            let cause = format!(
+                "failed quota: {name}: must specify {}",
+                missing_text(&missing, new)
+            );
             return Err(Status::forbidden(&own, object, &cause));
         }
         if exceeded {
@@ -207,8 +247,10 @@ fn missing_text(missing: &[String], pod: Ref<'_>) -> String {
         .flat_map(|spec| spec.items("containers"))
         .map(|container| container.str("name"))
         .collect();
-    let parts: Vec<String> =
-        missing.iter().map(|resource| format!("{resource} for: {}", names.join(","))).collect();
+    let parts: Vec<String> = missing
+        .iter()
+        .map(|resource| format!("{resource} for: {}", names.join(",")))
+        .collect();
     parts.join("; ")
 }
 
@@ -223,8 +265,12 @@ fn add(quota: &mut Dom, amounts: &BTreeMap<String, Quantity>) {
     }
     let used = ensure_map(quota, status, "used");
     for (name, amount) in amounts {
-        let before = quota.get(used, name).map(|node| scalar(Some(quota.at_node(node))));
-        let mut total = before.and_then(|text| Quantity::parse(&text).ok()).unwrap_or_default();
+        let before = quota
+            .get(used, name)
+            .map(|node| scalar(Some(quota.at_node(node))));
+        let mut total = before
+            .and_then(|text| Quantity::parse(&text).ok())
+            .unwrap_or_default();
         total.add(amount);
         quota.set_str(used, name, &total.to_string());
     }

@@ -16,32 +16,49 @@ pub(crate) fn role() -> Columns {
 }
 
 pub(crate) fn role_binding() -> Columns {
-    Columns::new("Name|Role|Age|Users*|Groups*|ServiceAccounts*", |_, o, now| {
-        let role = format!("{}/{}", at(o, &["roleRef", "kind"]), at(o, &["roleRef", "name"]));
-        let of = |kind: &str| {
-            let all = o.items("subjects").filter(|s| s.str("kind") == kind);
-            let names: Vec<String> = all
-                .map(|s| match (kind, s.str("namespace")) {
-                    ("ServiceAccount", namespace) => format!("{namespace}/{}", s.str("name")),
-                    _ => s.str("name").to_owned(),
-                })
-                .collect();
-            Cell::Str(names.join(", "))
-        };
-        vec![name(o), role.into(), age(o, now), of("User"), of("Group"), of("ServiceAccount")]
-    })
+    Columns::new(
+        "Name|Role|Age|Users*|Groups*|ServiceAccounts*",
+        |_, o, now| {
+            let role = format!(
+                "{}/{}",
+                at(o, &["roleRef", "kind"]),
+                at(o, &["roleRef", "name"])
+            );
+            let of = |kind: &str| {
+                let all = o.items("subjects").filter(|s| s.str("kind") == kind);
+                let names: Vec<String> = all
+                    .map(|s| match (kind, s.str("namespace")) {
+                        ("ServiceAccount", namespace) => format!("{namespace}/{}", s.str("name")),
+                        _ => s.str("name").to_owned(),
+                    })
+                    .collect();
+                Cell::Str(names.join(", "))
+            };
+            vec![
+                name(o),
+                role.into(),
+                age(o, now),
+                of("User"),
+                of("Group"),
+                of("ServiceAccount"),
+            ]
+        },
+    )
 }
 
 pub(crate) fn priority_class() -> Columns {
-    Columns::new("Name|Value:i|Global-Default:b|Age|PreemptionPolicy", |_, o, now| {
-        vec![
-            name(o),
-            o.int("value").unwrap_or(0).into(),
-            o.bool("globalDefault").unwrap_or(false).into(),
-            age(o, now),
-            o.str("preemptionPolicy").into(),
-        ]
-    })
+    Columns::new(
+        "Name|Value:i|Global-Default:b|Age|PreemptionPolicy",
+        |_, o, now| {
+            vec![
+                name(o),
+                o.int("value").unwrap_or(0).into(),
+                o.bool("globalDefault").unwrap_or(false).into(),
+                age(o, now),
+                o.str("preemptionPolicy").into(),
+            ]
+        },
+    )
 }
 
 pub(crate) fn runtime_class() -> Columns {
@@ -95,18 +112,31 @@ pub(crate) fn webhooks() -> Columns {
 
 fn param_kind(o: Ref<'_>) -> Cell {
     let kind = o.at(&["spec", "paramKind"]);
-    or_unset(&kind.map_or_else(String::new, |k| format!("{}/{}", k.str("apiVersion"), k.str("kind")))).into()
+    or_unset(&kind.map_or_else(String::new, |k| {
+        format!("{}/{}", k.str("apiVersion"), k.str("kind"))
+    }))
+    .into()
 }
 
 pub(crate) fn validating_policy() -> Columns {
     Columns::new("Name|Validations:i|ParamKind|Age", |_, o, now| {
-        vec![name(o), count(o.get("spec"), "validations"), param_kind(o), age(o, now)]
+        vec![
+            name(o),
+            count(o.get("spec"), "validations"),
+            param_kind(o),
+            age(o, now),
+        ]
     })
 }
 
 pub(crate) fn mutating_policy() -> Columns {
     Columns::new("Name|Mutations:i|ParamKind|Age", |_, o, now| {
-        vec![name(o), count(o.get("spec"), "mutations"), param_kind(o), age(o, now)]
+        vec![
+            name(o),
+            count(o.get("spec"), "mutations"),
+            param_kind(o),
+            age(o, now),
+        ]
     })
 }
 
@@ -119,7 +149,12 @@ pub(crate) fn admission_binding() -> Columns {
                 (namespace, name) => format!("{namespace}/{name}"),
             }
         });
-        vec![name(o), at(o, &["spec", "policyName"]).into(), or_unset(&param).into(), age(o, now)]
+        vec![
+            name(o),
+            at(o, &["spec", "policyName"]).into(),
+            or_unset(&param).into(),
+            age(o, now),
+        ]
     })
 }
 

@@ -22,40 +22,68 @@ fn length(object: Ref<'_>, key: &str) -> i64 {
 
 pub(crate) fn config_map() -> Columns {
     Columns::new("Name|Data|Age", |_, o, now| {
-        vec![name(o), (length(o, "data") + length(o, "binaryData")).into(), age(o, now)]
+        vec![
+            name(o),
+            (length(o, "data") + length(o, "binaryData")).into(),
+            age(o, now),
+        ]
     })
 }
 
 pub(crate) fn secret() -> Columns {
     Columns::new("Name|Type|Data|Age", |_, o, now| {
-        vec![name(o), o.str("type").into(), length(o, "data").into(), age(o, now)]
+        vec![
+            name(o),
+            o.str("type").into(),
+            length(o, "data").into(),
+            age(o, now),
+        ]
     })
 }
 
 pub(crate) fn lease() -> Columns {
     Columns::new("Name|Holder|Age", |_, o, now| {
-        vec![name(o), at(o, &["spec", "holderIdentity"]).into(), age(o, now)]
+        vec![
+            name(o),
+            at(o, &["spec", "holderIdentity"]).into(),
+            age(o, now),
+        ]
     })
 }
 
 pub(crate) fn pod_template() -> Columns {
     Columns::new("Name|Containers|Images|Pod Labels", |_, o, _| {
         let [names, images] = containers(o.at(&["template", "spec"]));
-        vec![name(o), names, images, label_set(o.at(&["template", "metadata", "labels"])).into()]
+        vec![
+            name(o),
+            names,
+            images,
+            label_set(o.at(&["template", "metadata", "labels"])).into(),
+        ]
     })
 }
 
 pub(crate) fn controller_revision() -> Columns {
     Columns::new("Name|Controller|Revision|Age", |_, o, now| {
-        let controller = meta::of(o).controller().map_or("<none>".to_owned(), |owner| {
-            let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-            let kind = owner.kind.to_lowercase();
-            match group {
-                "" => format!("{kind}/{}", owner.name),
-                _ => format!("{kind}.{group}/{}", owner.name),
-            }
-        });
-        vec![name(o), controller.into(), o.int("revision").unwrap_or(0).into(), age(o, now)]
+        let controller = meta::of(o)
+            .controller()
+            .map_or("<none>".to_owned(), |owner| {
+                let group = owner
+                    .api_version
+                    .split_once('/')
+                    .map_or("", |(group, _)| group);
+                let kind = owner.kind.to_lowercase();
+                match group {
+                    "" => format!("{kind}/{}", owner.name),
+                    _ => format!("{kind}.{group}/{}", owner.name),
+                }
+            });
+        vec![
+            name(o),
+            controller.into(),
+            o.int("revision").unwrap_or(0).into(),
+            age(o, now),
+        ]
     })
 }
 
@@ -67,27 +95,53 @@ pub(crate) fn resource_quota() -> Columns {
         hard.sort_by_key(|(key, _)| *key);
         for (key, value) in hard {
             let used = scalar(o.at(&["status", "used", key]));
-            let used = if used.is_empty() { "0".to_owned() } else { used };
+            let used = if used.is_empty() {
+                "0".to_owned()
+            } else {
+                used
+            };
             let text = format!("{key}: {used}/{}", scalar(Some(value)));
-            if key.starts_with("limits.") { limits.push(text) } else { requests.push(text) }
+            if key.starts_with("limits.") {
+                limits.push(text)
+            } else {
+                requests.push(text)
+            }
         }
-        vec![name(o), requests.join(", ").into(), limits.join(", ").into(), age(o, now)]
+        vec![
+            name(o),
+            requests.join(", ").into(),
+            limits.join(", ").into(),
+            age(o, now),
+        ]
     })
 }
 
 fn event_object(o: Ref<'_>) -> String {
     let kind = at(o, &["involvedObject", "kind"]).to_lowercase();
     let name = at(o, &["involvedObject", "name"]);
-    if name.is_empty() { kind } else { format!("{kind}/{name}") }
+    if name.is_empty() {
+        kind
+    } else {
+        format!("{kind}/{name}")
+    }
 }
 
 fn event_source(o: Ref<'_>) -> String {
     let (component, host) = (at(o, &["source", "component"]), at(o, &["source", "host"]));
     if component.is_empty() && host.is_empty() {
         let (controller, instance) = (o.str("reportingComponent"), o.str("reportingInstance"));
-        return [controller, instance].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join(", ");
+        return [controller, instance]
+            .iter()
+            .filter(|s| !s.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
     }
-    if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") }
+    if host.is_empty() {
+        component.to_owned()
+    } else {
+        format!("{component}, {host}")
+    }
 }
 
 pub(crate) fn event() -> Columns {

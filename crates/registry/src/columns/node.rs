@@ -42,13 +42,20 @@ fn roles(node: Ref<'_>) -> String {
 }
 
 fn address(node: Ref<'_>, kind: &str) -> String {
-    let addresses = node.get("status").into_iter().flat_map(|status| status.items("addresses"));
+    let addresses = node
+        .get("status")
+        .into_iter()
+        .flat_map(|status| status.items("addresses"));
     let mut of_kind = addresses.filter(|address| address.str("type") == kind);
     or_none(of_kind.next().map_or("", |address| address.str("address")))
 }
 
 fn known(text: &str) -> Cell {
-    if text.is_empty() { "<unknown>".into() } else { text.into() }
+    if text.is_empty() {
+        "<unknown>".into()
+    } else {
+        text.into()
+    }
 }
 
 fn cells(_: &Resource, node: Ref<'_>, now: Timestamp) -> Vec<Cell> {

@@ -31,14 +31,21 @@ fn time(state: Option<Ref<'_>>, key: &str) -> Option<Timestamp> {
 
 fn init(pod: Ref<'_>, out: &mut Summary) -> bool {
     let spec = pod.get("spec");
-    let inits: Vec<_> =
-        spec.into_iter().flat_map(|spec| spec.items("initContainers")).collect();
+    let inits: Vec<_> = spec
+        .into_iter()
+        .flat_map(|spec| spec.items("initContainers"))
+        .collect();
     let sidecar = |name: &str| {
-        inits.iter().any(|c| c.str("name") == name && api::pod::is_sidecar(*c))
+        inits
+            .iter()
+            .any(|c| c.str("name") == name && api::pod::is_sidecar(*c))
     };
     out.total += inits.iter().filter(|c| api::pod::is_sidecar(**c)).count();
     let (mut sidecar_restarts, mut sidecar_last) = (0, None);
-    let statuses = pod.get("status").into_iter().flat_map(|s| s.items("initContainerStatuses"));
+    let statuses = pod
+        .get("status")
+        .into_iter()
+        .flat_map(|s| s.items("initContainerStatuses"));
     for (index, status) in statuses.enumerate() {
         let restarts = status.int("restartCount").unwrap_or(0);
         let is_sidecar = sidecar(status.str("name"));
@@ -60,7 +67,10 @@ fn init(pod: Ref<'_>, out: &mut Summary) -> bool {
             continue;
         }
         if let Some(terminated) = terminated {
-            out.reason = match (terminated.str("reason"), terminated.int("signal").unwrap_or(0)) {
+            out.reason = match (
+                terminated.str("reason"),
+                terminated.int("signal").unwrap_or(0),
+            ) {
                 ("", 0) => format!("Init:ExitCode:{}", terminated.int("exitCode").unwrap_or(0)),
                 ("", signal) => format!("Init:Signal:{signal}"),
                 (reason, _) => format!("Init:{reason}"),
@@ -82,8 +92,11 @@ fn init(pod: Ref<'_>, out: &mut Summary) -> bool {
 
 fn main_containers(pod: Ref<'_>, out: &mut Summary) {
     let mut running = false;
-    let statuses: Vec<_> =
-        pod.get("status").into_iter().flat_map(|s| s.items("containerStatuses")).collect();
+    let statuses: Vec<_> = pod
+        .get("status")
+        .into_iter()
+        .flat_map(|s| s.items("containerStatuses"))
+        .collect();
     for status in statuses.iter().rev() {
         out.restarts += status.int("restartCount").unwrap_or(0);
         let last = time(status.at(&["lastState", "terminated"]), "finishedAt");
@@ -93,7 +106,10 @@ fn main_containers(pod: Ref<'_>, out: &mut Summary) {
         if !waiting.is_empty() {
             out.reason = waiting.to_owned();
         } else if let Some(terminated) = terminated {
-            out.reason = match (terminated.str("reason"), terminated.int("signal").unwrap_or(0)) {
+            out.reason = match (
+                terminated.str("reason"),
+                terminated.int("signal").unwrap_or(0),
+            ) {
                 ("", 0) => format!("ExitCode:{}", terminated.int("exitCode").unwrap_or(0)),
                 ("", signal) => format!("Signal:{signal}"),
                 (reason, _) => reason.to_owned(),
@@ -144,9 +160,15 @@ fn cells(_: &Resource, pod: Ref<'_>, now: Timestamp) -> Vec<Cell> {
         Some(last) if out.restarts > 0 => format!("{} ({} ago)", out.restarts, since(last, now)),
         _ => out.restarts.to_string(),
     };
-    let ip = status.into_iter().flat_map(|status| status.items("podIPs")).next();
+    let ip = status
+        .into_iter()
+        .flat_map(|status| status.items("podIPs"))
+        .next();
     let ip = ip.map_or_else(|| at(pod, &["status", "podIP"]), |ip| ip.str("ip"));
-    let gates: Vec<_> = spec.into_iter().flat_map(|spec| spec.items("readinessGates")).collect();
+    let gates: Vec<_> = spec
+        .into_iter()
+        .flat_map(|spec| spec.items("readinessGates"))
+        .collect();
     let gates = if gates.is_empty() {
         "<none>".to_owned()
     } else {

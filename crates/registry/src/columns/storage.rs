@@ -18,12 +18,21 @@ fn modes(list: impl Iterator<Item = impl AsRef<str>>) -> String {
         }
     }
     let short = ["RWO", "ROX", "RWX", "RWOP"];
-    let words: Vec<&str> = short.iter().zip(seen).filter(|(_, s)| *s).map(|(w, _)| *w).collect();
+    let words: Vec<&str> = short
+        .iter()
+        .zip(seen)
+        .filter(|(_, s)| *s)
+        .map(|(w, _)| *w)
+        .collect();
     words.join(",")
 }
 
 fn texts<'a>(object: Option<Ref<'a>>, key: &str) -> impl Iterator<Item = &'a str> {
-    object.map(|o| o.items(key)).into_iter().flatten().filter_map(Ref::as_str)
+    object
+        .map(|o| o.items(key))
+        .into_iter()
+        .flatten()
+        .filter_map(Ref::as_str)
 }
 
 fn class_of<'a>(o: Ref<'a>) -> &'a str {
@@ -98,9 +107,12 @@ pub(crate) fn class() -> Columns {
         "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age",
         |_, o, now| {
             let mut title = api::meta::of(o).name().to_owned();
-            let default = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-                .iter()
-                .any(|key| api::meta::of(o).annotation(key) == Some("true"));
+            let default = [
+                "storageclass.kubernetes.io/is-default-class",
+                "storageclass.beta.kubernetes.io/is-default-class",
+            ]
+            .iter()
+            .any(|key| api::meta::of(o).annotation(key) == Some("true"));
             if default {
                 title.push_str(" (default)");
             }
@@ -113,7 +125,10 @@ pub(crate) fn class() -> Columns {
                 o.str("provisioner").into(),
                 or("reclaimPolicy", "Delete"),
                 or("volumeBindingMode", "Immediate"),
-                o.bool("allowVolumeExpansion").unwrap_or(false).to_string().into(),
+                o.bool("allowVolumeExpansion")
+                    .unwrap_or(false)
+                    .to_string()
+                    .into(),
                 age(o, now),
             ]
         },
@@ -133,7 +148,10 @@ pub(crate) fn volume_attachment() -> Columns {
             at(o, &["spec", "attacher"]).into(),
             at(o, &["spec", "source", "persistentVolumeName"]).into(),
             at(o, &["spec", "nodeName"]).into(),
-            o.at(&["status", "attached"]).and_then(Ref::as_bool).unwrap_or(false).into(),
+            o.at(&["status", "attached"])
+                .and_then(Ref::as_bool)
+                .unwrap_or(false)
+                .into(),
             age(o, now),
         ]
     })
@@ -141,8 +159,14 @@ pub(crate) fn volume_attachment() -> Columns {
 
 pub(crate) fn csi_node() -> Columns {
     Columns::new("Name|Drivers:i|Age", |_, o, now| {
-        let drivers = o.get("spec").map_or(0, |spec| spec.items("drivers").count());
-        vec![name(o), i64::try_from(drivers).unwrap_or(0).into(), age(o, now)]
+        let drivers = o
+            .get("spec")
+            .map_or(0, |spec| spec.items("drivers").count());
+        vec![
+            name(o),
+            i64::try_from(drivers).unwrap_or(0).into(),
+            age(o, now),
+        ]
     })
 }
 
@@ -151,9 +175,16 @@ pub(crate) fn csi_driver() -> Columns {
         "Name|AttachRequired:b|PodInfoOnMount:b|StorageCapacity:b|TokenRequests|RequiresRepublish:b|Modes|Age",
         |_, o, now| {
             let flag = |key, absent| {
-                Cell::Bool(o.at(&["spec", key]).and_then(Ref::as_bool).unwrap_or(absent))
+                Cell::Bool(
+                    o.at(&["spec", key])
+                        .and_then(Ref::as_bool)
+                        .unwrap_or(absent),
+                )
             };
-            let tokens = o.get("spec").into_iter().flat_map(|s| s.items("tokenRequests"));
+            let tokens = o
+                .get("spec")
+                .into_iter()
+                .flat_map(|s| s.items("tokenRequests"));
             let tokens: Vec<&str> = tokens.map(|t| t.str("audience")).collect();
             let modes: Vec<&str> = texts(o.get("spec"), "volumeLifecycleModes").collect();
             vec![
@@ -163,7 +194,11 @@ pub(crate) fn csi_driver() -> Columns {
                 flag("storageCapacity", false),
                 or_unset(&tokens.join(",")).into(),
                 flag("requiresRepublish", false),
-                if modes.is_empty() { "<none>".into() } else { modes.join(",").into() },
+                if modes.is_empty() {
+                    "<none>".into()
+                } else {
+                    modes.join(",").into()
+                },
                 age(o, now),
             ]
         },
@@ -173,6 +208,10 @@ pub(crate) fn csi_driver() -> Columns {
 pub(crate) fn capacity() -> Columns {
     Columns::new("Name|StorageClassName|Capacity", |_, o, _| {
         let capacity = scalar(o.get("capacity"));
-        vec![name(o), o.str("storageClassName").into(), or_unset(&capacity).into()]
+        vec![
+            name(o),
+            o.str("storageClassName").into(),
+            or_unset(&capacity).into(),
+        ]
     })
 }

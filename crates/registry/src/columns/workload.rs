@@ -148,8 +148,11 @@ pub(crate) fn cron_job() -> Columns {
     Columns::new(
         "Name|Schedule|Timezone|Suspend:b|Active:i|Last Schedule|Age|Containers*|Images*|Selector*",
         |_, o, now| {
-            let [names, images] = containers(o.at(&["spec", "jobTemplate", "spec", "template", "spec"]));
-            let last = o.get("status").and_then(|s| since_field(s, "lastScheduleTime", now));
+            let [names, images] =
+                containers(o.at(&["spec", "jobTemplate", "spec", "template", "spec"]));
+            let last = o
+                .get("status")
+                .and_then(|s| since_field(s, "lastScheduleTime", now));
             let active = o.get("status").map_or(0, |s| s.items("active").count());
             let suspended = o.at(&["spec", "suspend"]).and_then(Ref::as_bool) == Some(true);
             let chosen = o.at(&["spec", "jobTemplate", "spec", "selector"]);
@@ -157,13 +160,19 @@ pub(crate) fn cron_job() -> Columns {
                 name(o),
                 at(o, &["spec", "schedule"]).into(),
                 or_none(at(o, &["spec", "timeZone"])).into(),
-                if suspended { "True".into() } else { "False".into() },
+                if suspended {
+                    "True".into()
+                } else {
+                    "False".into()
+                },
                 i64::try_from(active).unwrap_or(0).into(),
                 last.unwrap_or_else(|| "<none>".to_owned()).into(),
                 age(o, now),
                 names,
                 images,
-                chosen.map_or_else(|| "<none>".to_owned(), |_| selector(chosen)).into(),
+                chosen
+                    .map_or_else(|| "<none>".to_owned(), |_| selector(chosen))
+                    .into(),
             ]
         },
     )
@@ -185,16 +194,31 @@ fn target(metric: Ref<'_>, current: Option<Ref<'_>>) -> String {
     let utilization = value(wanted, "averageUtilization");
     if !utilization.is_empty() {
         let now = value(now, "averageUtilization");
-        let now = if now.is_empty() { "<unknown>".to_owned() } else { format!("{now}%") };
-        let resource = metric.at(&[key, "name"]).and_then(Ref::as_str).unwrap_or_default();
+        let now = if now.is_empty() {
+            "<unknown>".to_owned()
+        } else {
+            format!("{now}%")
+        };
+        let resource = metric
+            .at(&[key, "name"])
+            .and_then(Ref::as_str)
+            .unwrap_or_default();
         return format!("{resource}: {now}/{utilization}%");
     }
     for (kind, suffix) in [("averageValue", " (avg)"), ("value", "")] {
         let wanted = value(wanted, kind);
         if !wanted.is_empty() {
             let now = value(now, kind);
-            let now = if now.is_empty() { "<unknown>".to_owned() } else { now };
-            let suffix = if source == "Resource" || source == "Pods" { "" } else { suffix };
+            let now = if now.is_empty() {
+                "<unknown>".to_owned()
+            } else {
+                now
+            };
+            let suffix = if source == "Resource" || source == "Pods" {
+                ""
+            } else {
+                suffix
+            };
             return format!("{now}/{wanted}{suffix}");
         }
     }
@@ -202,36 +226,50 @@ fn target(metric: Ref<'_>, current: Option<Ref<'_>>) -> String {
 }
 
 pub(crate) fn autoscaler() -> Columns {
-    Columns::new("Name|Reference|Targets|MinPods|MaxPods|Replicas|Age", |_, o, now| {
-        let reference = format!(
-            "{}/{}",
-            at(o, &["spec", "scaleTargetRef", "kind"]),
-            at(o, &["spec", "scaleTargetRef", "name"])
-        );
-        let metrics: Vec<_> = o.get("spec").into_iter().flat_map(|s| s.items("metrics")).collect();
-        let current: Vec<_> =
-            o.get("status").into_iter().flat_map(|s| s.items("currentMetrics")).collect();
-        let shown: Vec<String> = metrics
-            .iter()
-            .take(2)
-            .enumerate()
-            .map(|(i, metric)| target(*metric, current.get(i).copied()))
-            .collect();
-        let mut targets = or_none(&shown.join(", "));
-        if metrics.len() > 2 {
-            targets.push_str(&format!(" + {} more...", metrics.len() - 2));
-        }
-        let min = scalar(o.at(&["spec", "minReplicas"]));
-        vec![
-            name(o),
-            reference.into(),
-            targets.into(),
-            if min.is_empty() { "<unset>".into() } else { min.into() },
-            int_at(o, &["spec", "maxReplicas"]).into(),
-            int_at(o, &["status", "currentReplicas"]).into(),
-            age(o, now),
-        ]
-    })
+    Columns::new(
+        "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age",
+        |_, o, now| {
+            let reference = format!(
+                "{}/{}",
+                at(o, &["spec", "scaleTargetRef", "kind"]),
+                at(o, &["spec", "scaleTargetRef", "name"])
+            );
+            let metrics: Vec<_> = o
+                .get("spec")
+                .into_iter()
+                .flat_map(|s| s.items("metrics"))
+                .collect();
+            let current: Vec<_> = o
+                .get("status")
+                .into_iter()
+                .flat_map(|s| s.items("currentMetrics"))
+                .collect();
+            let shown: Vec<String> = metrics
+                .iter()
+                .take(2)
+                .enumerate()
+                .map(|(i, metric)| target(*metric, current.get(i).copied()))
+                .collect();
+            let mut targets = or_none(&shown.join(", "));
+            if metrics.len() > 2 {
+                targets.push_str(&format!(" + {} more...", metrics.len() - 2));
+            }
+            let min = scalar(o.at(&["spec", "minReplicas"]));
+            vec![
+                name(o),
+                reference.into(),
+                targets.into(),
+                if min.is_empty() {
+                    "<unset>".into()
+                } else {
+                    min.into()
+                },
+                int_at(o, &["spec", "maxReplicas"]).into(),
+                int_at(o, &["status", "currentReplicas"]).into(),
+                age(o, now),
+            ]
+        },
+    )
 }
 
 pub(crate) fn resource_claim() -> Columns {
@@ -246,7 +284,9 @@ pub(crate) fn resource_claim() -> Columns {
             }
         } else {
             states.push("allocated");
-            if o.get("status").is_some_and(|s| s.items("reservedFor").next().is_some()) {
+            if o.get("status")
+                .is_some_and(|s| s.items("reservedFor").next().is_some())
+            {
                 states.push("reserved");
             }
         }

@@ -35,9 +35,13 @@ pub(crate) fn template(dom: &mut Dom, template: Node) {
 }
 
 fn requests_from_limits(dom: &mut Dom, resources: Node) {
-    let Some(limits) = map(dom, resources, "limits") else { return };
-    let entries: Vec<(String, Node)> =
-        dom.entries(limits).map(|(key, node)| (key.to_owned(), node)).collect();
+    let Some(limits) = map(dom, resources, "limits") else {
+        return;
+    };
+    let entries: Vec<(String, Node)> = dom
+        .entries(limits)
+        .map(|(key, node)| (key.to_owned(), node))
+        .collect();
     if entries.is_empty() {
         return;
     }
@@ -101,10 +105,19 @@ fn is_latest(image: &str) -> bool {
 fn container(dom: &mut Dom, container: Node) {
     if text(dom, container, "imagePullPolicy").is_empty() {
         let image = text(dom, container, "image").to_owned();
-        let policy = if is_latest(&image) { "Always" } else { "IfNotPresent" };
+        let policy = if is_latest(&image) {
+            "Always"
+        } else {
+            "IfNotPresent"
+        };
         dom.set_str(container, "imagePullPolicy", policy);
     }
-    default_str(dom, container, "terminationMessagePath", "/dev/termination-log");
+    default_str(
+        dom,
+        container,
+        "terminationMessagePath",
+        "/dev/termination-log",
+    );
     default_str(dom, container, "terminationMessagePolicy", "File");
     ensure_map(dom, container, "resources");
     for port in items(dom, container, "ports") {
@@ -209,7 +222,11 @@ fn volume_source(dom: &mut Dom, volume: Node) {
     }
     if let Some(image) = map(dom, volume, "image") {
         let reference = text(dom, image, "reference").to_owned();
-        let policy = if is_latest(&reference) { "Always" } else { "IfNotPresent" };
+        let policy = if is_latest(&reference) {
+            "Always"
+        } else {
+            "IfNotPresent"
+        };
         default_str(dom, image, "pullPolicy", policy);
     }
     if let Some(iscsi) = map(dom, volume, "iscsi") {

@@ -5,9 +5,7 @@
 use schema::{Dom, Node, Value};
 
 use super::pod;
-use crate::edit::{
-    default_bool, default_int, default_str, ensure_map, get, items, map, text,
-};
+use crate::edit::{default_bool, default_int, default_str, ensure_map, get, items, map, text};
 
 fn spec_with_template(dom: &mut Dom) -> Node {
     let root = dom.root();
@@ -117,9 +115,16 @@ fn job_spec(dom: &mut Dom, spec: Node) {
     default_bool(dom, spec, "suspend", false);
     default_bool(dom, spec, "manualSelector", false);
     let failure_policy = map(dom, spec, "podFailurePolicy");
-    let policy = if failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
+    let policy = if failure_policy.is_some() {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
     default_str(dom, spec, "podReplacementPolicy", policy);
-    for rule in failure_policy.map(|policy| items(dom, policy, "rules")).unwrap_or_default() {
+    for rule in failure_policy
+        .map(|policy| items(dom, policy, "rules"))
+        .unwrap_or_default()
+    {
         for pattern in items(dom, rule, "onPodConditions") {
             default_str(dom, pattern, "status", "True");
         }

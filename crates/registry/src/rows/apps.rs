@@ -7,11 +7,16 @@ use crate::validation::{batch, workload};
 use crate::{convert, defaults};
 
 fn app(plural: &'static str, kind: &'static str, short: &'static str) -> Resource {
-    Resource::namespaced("apps", "v1", plural, kind).short(&[short]).category("all").status()
+    Resource::namespaced("apps", "v1", plural, kind)
+        .short(&[short])
+        .category("all")
+        .status()
 }
 
 fn batch_row(plural: &'static str, kind: &'static str) -> Resource {
-    Resource::namespaced("batch", "v1", plural, kind).category("all").status()
+    Resource::namespaced("batch", "v1", plural, kind)
+        .category("all")
+        .status()
 }
 
 pub(super) fn rows() -> Vec<Resource> {
@@ -63,13 +68,15 @@ pub(super) fn rows() -> Vec<Resource> {
                 generation: true,
                 ..Strategy::DEFAULT
             }),
-        app("daemonsets", "DaemonSet", "ds").columns(columns::daemon_set()).strategy(Strategy {
-            default: defaults::workload::daemon_set,
-            validate: workload::daemon_set,
-            validate_update: workload::immutable_selector,
-            generation: true,
-            ..Strategy::DEFAULT
-        }),
+        app("daemonsets", "DaemonSet", "ds")
+            .columns(columns::daemon_set())
+            .strategy(Strategy {
+                default: defaults::workload::daemon_set,
+                validate: workload::daemon_set,
+                validate_update: workload::immutable_selector,
+                generation: true,
+                ..Strategy::DEFAULT
+            }),
         Resource::namespaced("apps", "v1", "controllerrevisions", "ControllerRevision")
             .columns(columns::controller_revision())
             .strategy(Strategy {
@@ -89,41 +96,60 @@ pub(super) fn rows() -> Vec<Resource> {
                 orphan_by_default: true,
                 ..Strategy::DEFAULT
             }),
-        batch_row("cronjobs", "CronJob").short(&["cj"]).columns(columns::cron_job()).strategy(
-            Strategy {
+        batch_row("cronjobs", "CronJob")
+            .short(&["cj"])
+            .columns(columns::cron_job())
+            .strategy(Strategy {
                 default: defaults::workload::cron_job,
                 validate: batch::cron_job,
                 generation: true,
                 ..Strategy::DEFAULT
-            },
-        ),
+            }),
         scaler,
-        Resource::namespaced("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
-            .short(&["pdb"])
-            .status()
-            .columns(columns::disruption_budget())
-            .strategy(Strategy {
-                validate: workload::disruption_budget,
+        Resource::namespaced(
+            "policy",
+            "v1",
+            "poddisruptionbudgets",
+            "PodDisruptionBudget",
+        )
+        .short(&["pdb"])
+        .status()
+        .columns(columns::disruption_budget())
+        .strategy(Strategy {
+            validate: workload::disruption_budget,
+            generation: true,
+            ..Strategy::DEFAULT
+        }),
+        Resource::cluster("resource.k8s.io", "v1", "deviceclasses", "DeviceClass").strategy(
+            Strategy {
                 generation: true,
                 ..Strategy::DEFAULT
-            }),
-        Resource::cluster("resource.k8s.io", "v1", "deviceclasses", "DeviceClass")
-            .strategy(Strategy { generation: true, ..Strategy::DEFAULT }),
+            },
+        ),
         Resource::namespaced("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim")
             .status()
             .columns(columns::resource_claim())
-            .strategy(Strategy { default: defaults::resource_claim, ..Strategy::DEFAULT }),
+            .strategy(Strategy {
+                default: defaults::resource_claim,
+                ..Strategy::DEFAULT
+            }),
         Resource::namespaced(
             "resource.k8s.io",
             "v1",
             "resourceclaimtemplates",
             "ResourceClaimTemplate",
         )
-        .strategy(Strategy { default: defaults::resource_claim_template, ..Strategy::DEFAULT }),
+        .strategy(Strategy {
+            default: defaults::resource_claim_template,
+            ..Strategy::DEFAULT
+        }),
         Resource::cluster("resource.k8s.io", "v1", "resourceslices", "ResourceSlice")
             .columns(columns::device_slice())
             .select(Selectable::path("spec.nodeName"))
             .select(Selectable::path("spec.driver"))
-            .strategy(Strategy { generation: true, ..Strategy::DEFAULT }),
+            .strategy(Strategy {
+                generation: true,
+                ..Strategy::DEFAULT
+            }),
     ]
 }

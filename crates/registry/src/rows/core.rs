@@ -13,7 +13,13 @@ fn connect(name: &'static str, kind: &'static str, verbs: &[Verb]) -> Subresourc
 }
 
 const TUNNEL: &[Verb] = &[Verb::Create, Verb::Get];
-const PROXY: &[Verb] = &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update];
+const PROXY: &[Verb] = &[
+    Verb::Create,
+    Verb::Delete,
+    Verb::Get,
+    Verb::Patch,
+    Verb::Update,
+];
 
 fn pods() -> Resource {
     let mut row = Resource::namespaced("", "v1", "pods", "Pod")
@@ -22,9 +28,16 @@ fn pods() -> Resource {
         .subresource(connect("attach", "PodAttachOptions", TUNNEL))
         .subresource(connect("binding", "Binding", &[Verb::Create]))
         .subresource(Subresource::own("ephemeralcontainers"))
-        .subresource(Subresource::of("eviction", ("policy", "v1", "Eviction"), &[Verb::Create]))
+        .subresource(Subresource::of(
+            "eviction",
+            ("policy", "v1", "Eviction"),
+            &[Verb::Create],
+        ))
         .subresource(connect("exec", "PodExecOptions", TUNNEL))
-        .subresource(Subresource { verbs: Verbs::of(&[Verb::Get]), ..Subresource::own("log") })
+        .subresource(Subresource {
+            verbs: Verbs::of(&[Verb::Get]),
+            ..Subresource::own("log")
+        })
         .subresource(connect("portforward", "PodPortForwardOptions", TUNNEL))
         .subresource(connect("proxy", "PodProxyOptions", PROXY))
         .subresource(Subresource::own("resize"))
@@ -52,11 +65,16 @@ fn pods() -> Resource {
     ] {
         row.selectable.push(Selectable::path(name));
     }
-    row.selectable.push(Selectable::or("spec.hostNetwork", "false"));
-    row.selectable.push(Selectable::code("status.podIPs", |pod| {
-        let ips = pod.get("status").into_iter().flat_map(|status| status.items("podIPs"));
-        ips.map(|ip| ip.str("ip")).collect::<Vec<_>>().join(",")
-    }));
+    row.selectable
+        .push(Selectable::or("spec.hostNetwork", "false"));
+    row.selectable
+        .push(Selectable::code("status.podIPs", |pod| {
+            let ips = pod
+                .get("status")
+                .into_iter()
+                .flat_map(|status| status.items("podIPs"));
+            ips.map(|ip| ip.str("ip")).collect::<Vec<_>>().join(",")
+        }));
     row
 }
 
@@ -74,8 +92,17 @@ fn events() -> Resource {
     let mut other = View::stored("events.k8s.io", "v1");
     other.convert = Some((convert::event_to_core, convert::event_from_core));
     row.views.push(other);
-    for key in ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"] {
-        row.selectable.push(Selectable::path(format!("involvedObject.{key}")));
+    for key in [
+        "kind",
+        "namespace",
+        "name",
+        "uid",
+        "apiVersion",
+        "resourceVersion",
+        "fieldPath",
+    ] {
+        row.selectable
+            .push(Selectable::path(format!("involvedObject.{key}")));
         let path = vec![Text::Borrowed("involvedObject"), Text::Borrowed(key)];
         row.selectable.push(Selectable {
             name: format!("regarding.{key}").into(),
@@ -85,9 +112,14 @@ fn events() -> Resource {
     for key in ["reason", "type", "reportingComponent"] {
         row.selectable.push(Selectable::path(key));
     }
-    row.selectable.push(Selectable::code("reportingController", |e| e.str("reportingComponent").to_owned()));
+    row.selectable
+        .push(Selectable::code("reportingController", |e| {
+            e.str("reportingComponent").to_owned()
+        }));
     row.selectable.push(Selectable::code("source", |event| {
-        let source = event.at(&["source", "component"]).and_then(schema::Ref::as_str);
+        let source = event
+            .at(&["source", "component"])
+            .and_then(schema::Ref::as_str);
         match source {
             Some(source) if !source.is_empty() => source.to_owned(),
             _ => event.str("reportingComponent").to_owned(),
@@ -106,7 +138,9 @@ fn namespaces() -> Resource {
         .status()
         .columns(columns::namespace())
         .select(Selectable::path("status.phase"))
-        .select(Selectable::code("name", |o| api::meta::of(o).name().to_owned()))
+        .select(Selectable::code("name", |o| {
+            api::meta::of(o).name().to_owned()
+        }))
         .strategy(Strategy {
             default: defaults::namespace,
             prepare_create: namespace::prepare_create,
@@ -204,20 +238,23 @@ pub(super) fn rows() -> Vec<Resource> {
             }),
     );
     rows.push(
-        Resource::namespaced("", "v1", "limitranges", "LimitRange").short(&["limits"]).strategy(
-            Strategy {
+        Resource::namespaced("", "v1", "limitranges", "LimitRange")
+            .short(&["limits"])
+            .strategy(Strategy {
                 default: defaults::limit_range,
                 validate: core::limit_range,
                 ..Strategy::DEFAULT
-            },
-        ),
+            }),
     );
     rows.push(
         Resource::namespaced("", "v1", "resourcequotas", "ResourceQuota")
             .short(&["quota"])
             .status()
             .columns(columns::resource_quota())
-            .strategy(Strategy { validate: core::resource_quota, ..Strategy::DEFAULT }),
+            .strategy(Strategy {
+                validate: core::resource_quota,
+                ..Strategy::DEFAULT
+            }),
     );
     rows.push(
         Resource::namespaced("", "v1", "podtemplates", "PodTemplate")
@@ -263,7 +300,9 @@ pub(super) fn rows() -> Vec<Resource> {
             .short(&["pv"])
             .status()
             .columns(columns::volume())
-            .select(Selectable::code("name", |o| api::meta::of(o).name().to_owned()))
+            .select(Selectable::code("name", |o| {
+                api::meta::of(o).name().to_owned()
+            }))
             .strategy(Strategy {
                 default: defaults::volume,
                 validate: core::volume,
@@ -298,17 +337,21 @@ pub(super) fn rows() -> Vec<Resource> {
             }),
     );
     rows.push(
-        Resource::cluster("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass")
-            .short(&["pc"])
-            .columns(columns::priority_class())
-            .strategy(Strategy {
-                default: defaults::priority_class,
-                validate: core::priority_class,
-                validate_update: core::priority_class_update,
-                generation: true,
-                ..Strategy::DEFAULT
-            }),
+        Resource::cluster(
+            "scheduling.k8s.io",
+            "v1",
+            "priorityclasses",
+            "PriorityClass",
+        )
+        .short(&["pc"])
+        .columns(columns::priority_class())
+        .strategy(Strategy {
+            default: defaults::priority_class,
+            validate: core::priority_class,
+            validate_update: core::priority_class_update,
+            generation: true,
+            ..Strategy::DEFAULT
+        }),
     );
     rows
 }
-

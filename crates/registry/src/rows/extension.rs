@@ -31,7 +31,12 @@ pub(super) fn rows() -> Vec<Resource> {
         generation: true,
         ..Strategy::DEFAULT
     };
-    let role = Strategy { name: segment, validate: rbac::role, create_on_update: true, ..Strategy::DEFAULT };
+    let role = Strategy {
+        name: segment,
+        validate: rbac::role,
+        create_on_update: true,
+        ..Strategy::DEFAULT
+    };
     let bound = Strategy {
         name: segment,
         default: defaults::role_binding,
@@ -47,29 +52,46 @@ pub(super) fn rows() -> Vec<Resource> {
         Resource::cluster(group, "v1", "clusterrolebindings", "ClusterRoleBinding")
             .columns(columns::role_binding())
             .strategy(bound),
-        Resource::namespaced(group, "v1", "roles", "Role").columns(columns::role()).strategy(role),
+        Resource::namespaced(group, "v1", "roles", "Role")
+            .columns(columns::role())
+            .strategy(role),
         Resource::namespaced(group, "v1", "rolebindings", "RoleBinding")
             .columns(columns::role_binding())
             .strategy(bound),
-        admission("mutatingwebhookconfigurations", "MutatingWebhookConfiguration")
-            .columns(columns::webhooks())
-            .strategy(Strategy { default: defaults::mutating_webhooks, ..webhook }),
-        admission("validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
-            .columns(columns::webhooks())
-            .strategy(webhook),
+        admission(
+            "mutatingwebhookconfigurations",
+            "MutatingWebhookConfiguration",
+        )
+        .columns(columns::webhooks())
+        .strategy(Strategy {
+            default: defaults::mutating_webhooks,
+            ..webhook
+        }),
+        admission(
+            "validatingwebhookconfigurations",
+            "ValidatingWebhookConfiguration",
+        )
+        .columns(columns::webhooks())
+        .strategy(webhook),
         admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy")
             .status()
             .columns(columns::validating_policy())
             .strategy(policy),
-        admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding")
-            .columns(columns::admission_binding())
-            .strategy(binding),
+        admission(
+            "validatingadmissionpolicybindings",
+            "ValidatingAdmissionPolicyBinding",
+        )
+        .columns(columns::admission_binding())
+        .strategy(binding),
         admission("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
             .columns(columns::mutating_policy())
             .strategy(policy),
-        admission("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding")
-            .columns(columns::admission_binding())
-            .strategy(binding),
+        admission(
+            "mutatingadmissionpolicybindings",
+            "MutatingAdmissionPolicyBinding",
+        )
+        .columns(columns::admission_binding())
+        .strategy(binding),
         Resource::cluster(
             "apiextensions.k8s.io",
             "v1",

@@ -50,7 +50,10 @@ pub(super) fn rows() -> Vec<Resource> {
             .short(&["ip"])
             .columns(columns::ip_address())
             .select(Selectable::code("spec.parentRef", |_| String::new()))
-            .strategy(Strategy { validate: network::ip_address, ..Strategy::DEFAULT }),
+            .strategy(Strategy {
+                validate: network::ip_address,
+                ..Strategy::DEFAULT
+            }),
         Resource::cluster(net, "v1", "servicecidrs", "ServiceCIDR")
             .status()
             .columns(columns::service_cidr())

@@ -4,7 +4,12 @@ use crate::resource::{Resource, Verbs};
 
 pub(super) fn rows() -> Vec<Resource> {
     let mut rows = vec![
-        Resource::cluster("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
+        Resource::cluster(
+            "authentication.k8s.io",
+            "v1",
+            "selfsubjectreviews",
+            "SelfSubjectReview",
+        ),
         Resource::cluster("authentication.k8s.io", "v1", "tokenreviews", "TokenReview"),
         Resource::cluster(
             "authorization.k8s.io",
@@ -18,7 +23,12 @@ pub(super) fn rows() -> Vec<Resource> {
             "selfsubjectrulesreviews",
             "SelfSubjectRulesReview",
         ),
-        Resource::cluster("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview"),
+        Resource::cluster(
+            "authorization.k8s.io",
+            "v1",
+            "subjectaccessreviews",
+            "SubjectAccessReview",
+        ),
         Resource::namespaced(
             "authorization.k8s.io",
             "v1",

@@ -20,16 +20,28 @@ pub(super) fn rows() -> Vec<Resource> {
             }),
         Resource::cluster(group, "v1", "csidrivers", "CSIDriver")
             .columns(columns::csi_driver())
-            .strategy(Strategy { default: defaults::csi_driver, generation: true, ..Strategy::DEFAULT }),
+            .strategy(Strategy {
+                default: defaults::csi_driver,
+                generation: true,
+                ..Strategy::DEFAULT
+            }),
         Resource::cluster(group, "v1", "csinodes", "CSINode").columns(columns::csi_node()),
         Resource::namespaced(group, "v1", "csistoragecapacities", "CSIStorageCapacity")
             .columns(columns::capacity()),
         Resource::cluster(group, "v1", "volumeattachments", "VolumeAttachment")
             .status()
             .columns(columns::volume_attachment())
-            .strategy(Strategy { validate: storage::attachment, ..Strategy::DEFAULT }),
-        Resource::cluster(group, "v1", "volumeattributesclasses", "VolumeAttributesClass")
-            .short(&["vac"])
-            .columns(columns::attributes_class()),
+            .strategy(Strategy {
+                validate: storage::attachment,
+                ..Strategy::DEFAULT
+            }),
+        Resource::cluster(
+            group,
+            "v1",
+            "volumeattributesclasses",
+            "VolumeAttributesClass",
+        )
+        .short(&["vac"])
+        .columns(columns::attributes_class()),
     ]
 }

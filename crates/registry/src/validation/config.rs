@@ -24,7 +24,11 @@ pub(crate) fn config_map(object: Ref<'_>, errors: &mut Errors) {
     for (key, _) in object.entries("binaryData") {
         if object.at(&["data", key]).is_some() {
             let at = Path::new("data").key(key);
-            errors.push(FieldError::invalid(&at, key, "duplicate of key present in binaryData"));
+            errors.push(FieldError::invalid(
+                &at,
+                key,
+                "duplicate of key present in binaryData",
+            ));
         }
     }
     total += keys(object, "binaryData", errors) / 4 * 3;
@@ -86,7 +90,9 @@ pub(crate) fn secret(object: Ref<'_>, errors: &mut Errors) {
             .annotation("kubernetes.io/service-account.name")
             .is_none_or(str::is_empty)
     {
-        let at = Path::new("metadata").child("annotations").key("kubernetes.io/service-account.name");
+        let at = Path::new("metadata")
+            .child("annotations")
+            .key("kubernetes.io/service-account.name");
         errors.push(FieldError::required(&at, ""));
     }
 }

@@ -31,18 +31,29 @@ pub(crate) fn webhooks(object: Ref<'_>, errors: &mut Errors) {
             "None" | "NoneOnDryRun" => {}
             other => {
                 let path = path.child("sideEffects");
-                errors.push(FieldError::not_supported(&path, other, &["None", "NoneOnDryRun"]));
+                errors.push(FieldError::not_supported(
+                    &path,
+                    other,
+                    &["None", "NoneOnDryRun"],
+                ));
             }
         }
         if hook.items("admissionReviewVersions").next().is_none() {
             let detail = "must specify one of v1, v1beta1";
-            errors.push(FieldError::required(&path.child("admissionReviewVersions"), detail));
+            errors.push(FieldError::required(
+                &path.child("admissionReviewVersions"),
+                detail,
+            ));
         }
         if let Some(seconds) = hook.int("timeoutSeconds")
             && !(1..=30).contains(&seconds)
         {
             let detail = "the timeout value must be between 1 and 30 seconds";
-            errors.push(FieldError::invalid(&path.child("timeoutSeconds"), seconds, detail));
+            errors.push(FieldError::invalid(
+                &path.child("timeoutSeconds"),
+                seconds,
+                detail,
+            ));
         }
     }
 }
@@ -79,7 +90,9 @@ pub(crate) fn prepare_definition(_: &Context<'_>, dom: &mut Dom) {
     let stored = dom.new_list();
     let storage = dom.as_ref().get("spec").and_then(|spec| {
         let mut versions = spec.items("versions");
-        versions.find(|v| v.bool("storage") == Some(true)).map(|v| v.str("name").to_owned())
+        versions
+            .find(|v| v.bool("storage") == Some(true))
+            .map(|v| v.str("name").to_owned())
     });
     if let Some(storage) = storage {
         let node = dom.new_str(&storage);
@@ -91,14 +104,23 @@ pub(crate) fn prepare_definition(_: &Context<'_>, dom: &mut Dom) {
 
 pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     let name = api::meta::of(object).name();
-    let plural = spec.at(&["names", "plural"]).and_then(Ref::as_str).unwrap_or_default();
+    let plural = spec
+        .at(&["names", "plural"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
     let group = spec.str("group");
     let wanted = format!("{plural}.{group}");
     if name != wanted {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid(&Path::new("metadata").child("name"), name, detail));
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            detail,
+        ));
     }
     if required(spec, "group", &at, errors) {
         for message in names::dns1123_subdomain(group) {
@@ -113,7 +135,13 @@ pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
         one_of(spec, "scope", &["Cluster", "Namespaced"], &at, errors);
     }
     if let Some(conversion) = spec.get("conversion") {
-        one_of(conversion, "strategy", &["None", "Webhook"], &at.child("conversion"), errors);
+        one_of(
+            conversion,
+            "strategy",
+            &["None", "Webhook"],
+            &at.child("conversion"),
+            errors,
+        );
     }
     let names_at = at.child("names");
     match spec.get("names") {
@@ -128,9 +156,14 @@ pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
                     }
                 }
             }
-            if !names_of.str("kind").is_empty() && names_of.str("kind") == names_of.str("listKind") {
+            if !names_of.str("kind").is_empty() && names_of.str("kind") == names_of.str("listKind")
+            {
                 let detail = "kind and listKind may not be the same";
-                errors.push(FieldError::invalid(&names_at.child("listKind"), names_of.str("listKind"), detail));
+                errors.push(FieldError::invalid(
+                    &names_at.child("listKind"),
+                    names_of.str("listKind"),
+                    detail,
+                ));
             }
         }
         None => errors.push(FieldError::required(&names_at, "")),
@@ -143,18 +176,31 @@ pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
             storage += 1;
         }
         for message in names::dns1035_label(version.str("name")) {
-            errors.push(FieldError::invalid(&path.child("name"), version.str("name"), message));
+            errors.push(FieldError::invalid(
+                &path.child("name"),
+                version.str("name"),
+                message,
+            ));
         }
         let schema = version.at(&["schema", "openAPIV3Schema"]);
         if schema.is_none() {
             let detail = "schemas are required";
-            errors.push(FieldError::required(&path.child("schema").child("openAPIV3Schema"), detail));
+            errors.push(FieldError::required(
+                &path.child("schema").child("openAPIV3Schema"),
+                detail,
+            ));
         }
     }
     if storage != 1 {
         let detail = "must have exactly one version marked as storage version";
-        let shown = spec.get("versions").map_or_else(|| "[]".to_owned(), super::shown);
-        errors.push(FieldError::invalid(&versions, api::BadValue::Raw(shown), detail));
+        let shown = spec
+            .get("versions")
+            .map_or_else(|| "[]".to_owned(), super::shown);
+        errors.push(FieldError::invalid(
+            &versions,
+            api::BadValue::Raw(shown),
+            detail,
+        ));
     }
 }
 
@@ -163,33 +209,57 @@ pub(crate) fn definition_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors)
     let at = Path::new("spec");
     for key in ["group", "scope"] {
         if established || key == "group" {
-            immutable(new.at(&["spec", key]), old.at(&["spec", key]), &at.child(key), errors);
+            immutable(
+                new.at(&["spec", key]),
+                old.at(&["spec", key]),
+                &at.child(key),
+                errors,
+            );
         }
     }
     for key in ["plural", "kind"] {
         if established {
             let path = at.child("names").child(key);
-            immutable(new.at(&["spec", "names", key]), old.at(&["spec", "names", key]), &path, errors);
+            immutable(
+                new.at(&["spec", "names", key]),
+                old.at(&["spec", "names", key]),
+                &path,
+                errors,
+            );
         }
     }
 }
 
 pub(crate) fn api_service(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     let name = api::meta::of(object).name();
     let wanted = format!("{}.{}", spec.str("version"), spec.str("group"));
     if name != wanted.trim_end_matches('.') && name != wanted {
         let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
-        errors.push(FieldError::invalid(&Path::new("metadata").child("name"), name, detail));
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            detail,
+        ));
     }
     if spec.int("groupPriorityMinimum").unwrap_or(0) <= 0 {
         let value = spec.int("groupPriorityMinimum").unwrap_or(0);
         let detail = "must be positive and less than 20000";
-        errors.push(FieldError::invalid(&at.child("groupPriorityMinimum"), value, detail));
+        errors.push(FieldError::invalid(
+            &at.child("groupPriorityMinimum"),
+            value,
+            detail,
+        ));
     }
     if spec.int("versionPriority").unwrap_or(0) <= 0 {
         let value = spec.int("versionPriority").unwrap_or(0);
-        errors.push(FieldError::invalid(&at.child("versionPriority"), value, "must be positive and less than 1000"));
+        errors.push(FieldError::invalid(
+            &at.child("versionPriority"),
+            value,
+            "must be positive and less than 1000",
+        ));
     }
 }

@@ -14,7 +14,9 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
     dom.set(root, "status", status);
     let spec = ensure_map(dom, root, "spec");
     let list = ensure_list(dom, spec, "finalizers");
-    let present = dom.items(list).any(|node| dom.as_str(node) == Some("kubernetes"));
+    let present = dom
+        .items(list)
+        .any(|node| dom.as_str(node) == Some("kubernetes"));
     if !present {
         let name = dom.new_str("kubernetes");
         dom.push(list, name);
@@ -36,6 +38,10 @@ pub(crate) fn prepare_status(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
     let status = ensure_map(dom, root, "status");
     let deleting = api::meta::of(old).is_deleting();
     if text(dom, status, "phase").is_empty() {
-        dom.set_str(status, "phase", if deleting { "Terminating" } else { "Active" });
+        dom.set_str(
+            status,
+            "phase",
+            if deleting { "Terminating" } else { "Active" },
+        );
     }
 }

@@ -12,20 +12,37 @@ pub(crate) fn endpoint_slice(object: Ref<'_>, errors: &mut Errors) {
     if kind.is_empty() {
         errors.push(FieldError::required(&Path::new("addressType"), ""));
     }
-    one_of(object, "addressType", &["FQDN", "IPv4", "IPv6"], &Path::root(), errors);
+    one_of(
+        object,
+        "addressType",
+        &["FQDN", "IPv4", "IPv6"],
+        &Path::root(),
+        errors,
+    );
     let at = Path::new("endpoints");
     if object.items("endpoints").count() > 1000 {
-        errors.push(FieldError::too_many(&at, object.items("endpoints").count(), 1000));
+        errors.push(FieldError::too_many(
+            &at,
+            object.items("endpoints").count(),
+            1000,
+        ));
     }
     for (index, endpoint) in object.items("endpoints").enumerate() {
         let path = at.index(index).child("addresses");
         let count = endpoint.items("addresses").count();
         if count == 0 {
-            errors.push(FieldError::required(&path, "must contain at least 1 address"));
+            errors.push(FieldError::required(
+                &path,
+                "must contain at least 1 address",
+            ));
         } else if count > 100 {
             errors.push(FieldError::too_many(&path, count, 100));
         }
-        for (number, address) in endpoint.items("addresses").filter_map(Ref::as_str).enumerate() {
+        for (number, address) in endpoint
+            .items("addresses")
+            .filter_map(Ref::as_str)
+            .enumerate()
+        {
             let fits = match kind {
                 "IPv4" => address.parse::<std::net::Ipv4Addr>().is_ok(),
                 "IPv6" => address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -48,15 +65,26 @@ pub(crate) fn endpoint_slice(object: Ref<'_>, errors: &mut Errors) {
 }
 
 pub(crate) fn endpoint_slice_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
-    immutable(new.get("addressType"), old.get("addressType"), &Path::new("addressType"), errors);
+    immutable(
+        new.get("addressType"),
+        old.get("addressType"),
+        &Path::new("addressType"),
+        errors,
+    );
 }
 
 pub(crate) fn ingress(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     if spec.items("rules").next().is_none() && spec.get("defaultBackend").is_none() {
         let detail = "either `defaultBackend` or `rules` must be specified";
-        errors.push(FieldError::invalid(&at, api::BadValue::Raw(super::shown(spec)), detail));
+        errors.push(FieldError::invalid(
+            &at,
+            api::BadValue::Raw(super::shown(spec)),
+            detail,
+        ));
     }
     for (index, rule) in spec.items("rules").enumerate() {
         let path = at.child("rules").index(index);
@@ -71,7 +99,9 @@ pub(crate) fn ingress(object: Ref<'_>, errors: &mut Errors) {
                 errors.push(FieldError::invalid(&path.child("host"), host, message));
             }
         }
-        let Some(http) = rule.get("http") else { continue };
+        let Some(http) = rule.get("http") else {
+            continue;
+        };
         let paths = path.child("http").child("paths");
         if http.items("paths").next().is_none() {
             errors.push(FieldError::required(&paths, ""));
@@ -79,13 +109,20 @@ pub(crate) fn ingress(object: Ref<'_>, errors: &mut Errors) {
         for (number, one) in http.items("paths").enumerate() {
             let path = paths.index(number);
             match one.str("pathType") {
-                "" => errors.push(FieldError::required(&path.child("pathType"), "pathType must be specified")),
+                "" => errors.push(FieldError::required(
+                    &path.child("pathType"),
+                    "pathType must be specified",
+                )),
                 kind => {
                     let kinds = ["Exact", "ImplementationSpecific", "Prefix"];
                     one_of(one, "pathType", &kinds, &path, errors);
                     if matches!(kind, "Exact" | "Prefix") && !one.str("path").starts_with('/') {
                         let detail = "must be an absolute path";
-                        errors.push(FieldError::invalid(&path.child("path"), one.str("path"), detail));
+                        errors.push(FieldError::invalid(
+                            &path.child("path"),
+                            one.str("path"),
+                            detail,
+                        ));
                     }
                 }
             }
@@ -102,14 +139,20 @@ pub(crate) fn ingress_class(object: Ref<'_>, errors: &mut Errors) {
         }
         if !controller.is_empty() && !controller.contains('/') {
             let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            errors.push(FieldError::invalid(&at.child("controller"), controller, detail));
+            errors.push(FieldError::invalid(
+                &at.child("controller"),
+                controller,
+                detail,
+            ));
         }
     }
 }
 
 pub(crate) fn network_policy(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     if let Some(selector) = spec.get("podSelector") {
         label_selector(selector, &at.child("podSelector"), errors);
     }
@@ -144,17 +187,26 @@ pub(crate) fn network_policy(object: Ref<'_>, errors: &mut Errors) {
                     if cidr.is_empty() {
                         errors.push(FieldError::required(&path, ""));
                     } else if cidr.parse::<ipnet::IpNet>().is_err() {
-                        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+                        let detail =
+                            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
                         errors.push(FieldError::invalid(&path, cidr, detail));
                     }
                 }
             }
         }
     }
-    for (index, kind) in spec.items("policyTypes").filter_map(Ref::as_str).enumerate() {
+    for (index, kind) in spec
+        .items("policyTypes")
+        .filter_map(Ref::as_str)
+        .enumerate()
+    {
         if !["Ingress", "Egress"].contains(&kind) {
             let path = at.child("policyTypes").index(index);
-            errors.push(FieldError::not_supported(&path, kind, &["Egress", "Ingress"]));
+            errors.push(FieldError::not_supported(
+                &path,
+                kind,
+                &["Egress", "Ingress"],
+            ));
         }
     }
 }
@@ -163,7 +215,11 @@ pub(crate) fn ip_address(object: Ref<'_>, errors: &mut Errors) {
     let name = api::meta::of(object).name();
     if name.parse::<std::net::IpAddr>().is_err() {
         let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(FieldError::invalid(&Path::new("metadata").child("name"), name, detail));
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            detail,
+        ));
     }
     let at = Path::new("spec").child("parentRef");
     match object.at(&["spec", "parentRef"]) {
@@ -177,8 +233,12 @@ pub(crate) fn ip_address(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn service_cidr(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec").child("cidrs");
-    let ranges: Vec<&str> =
-        object.get("spec").into_iter().flat_map(|s| s.items("cidrs")).filter_map(Ref::as_str).collect();
+    let ranges: Vec<&str> = object
+        .get("spec")
+        .into_iter()
+        .flat_map(|s| s.items("cidrs"))
+        .filter_map(Ref::as_str)
+        .collect();
     if ranges.is_empty() {
         errors.push(FieldError::required(&at, "at least one CIDR required"));
     }
@@ -192,5 +252,10 @@ pub(crate) fn service_cidr(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn service_cidr_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec").child("cidrs");
-    immutable(new.at(&["spec", "cidrs"]), old.at(&["spec", "cidrs"]), &at, errors);
+    immutable(
+        new.at(&["spec", "cidrs"]),
+        old.at(&["spec", "cidrs"]),
+        &at,
+        errors,
+    );
 }

@@ -17,9 +17,14 @@ use crate::hooks::Context;
 
 /// Seconds that a pod gets to stop: what was asked for, or what its spec says.
 pub(crate) fn grace(pod: Ref<'_>, asked: Option<i64>) -> i64 {
-    let spec = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Ref::as_int);
+    let spec = pod
+        .at(&["spec", "terminationGracePeriodSeconds"])
+        .and_then(Ref::as_int);
     let mut period = asked.or(spec).unwrap_or(0);
-    let unscheduled = pod.at(&["spec", "nodeName"]).and_then(Ref::as_str).unwrap_or_default();
+    let unscheduled = pod
+        .at(&["spec", "nodeName"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
     if unscheduled.is_empty() || api::pod::is_terminal(pod) {
         period = 0;
     }
@@ -33,14 +38,21 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
     dom.set(root, "status", status);
     dom.set_str(status, "phase", "Pending");
     dom.set_str(status, "qosClass", qos);
-    let gated = dom.as_ref().get("spec").is_some_and(|s| s.items("schedulingGates").next().is_some());
+    let gated = dom
+        .as_ref()
+        .get("spec")
+        .is_some_and(|s| s.items("schedulingGates").next().is_some());
     if gated {
         let list = dom.new_list();
         let condition = dom.new_map();
         dom.set_str(condition, "type", "PodScheduled");
         dom.set_str(condition, "status", "False");
         dom.set_str(condition, "reason", "SchedulingGated");
-        dom.set_str(condition, "message", "Scheduling is blocked due to non-empty scheduling gates");
+        dom.set_str(
+            condition,
+            "message",
+            "Scheduling is blocked due to non-empty scheduling gates",
+        );
         dom.push(list, condition);
         dom.set(status, "conditions", list);
     }
@@ -56,7 +68,10 @@ pub(crate) fn prepare_update(cx: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
 pub(crate) fn prepare_status(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
     let root = dom.root();
     keep(dom, root, "spec", Some(old));
-    let qos = old.at(&["status", "qosClass"]).and_then(Ref::as_str).map(str::to_owned);
+    let qos = old
+        .at(&["status", "qosClass"])
+        .and_then(Ref::as_str)
+        .map(str::to_owned);
     if let Some(qos) = qos {
         let status = ensure_map(dom, root, "status");
         dom.set_str(status, "qosClass", &qos);
@@ -75,7 +90,10 @@ pub(crate) fn template(template: Ref<'_>, at: &Path, errors: &mut Errors) {
     let meta = api::meta::of(template);
     let metadata = at.child("metadata");
     errors.extend(names::labels(meta.labels(), &metadata.child("labels")));
-    errors.extend(names::annotations(meta.annotations(), &metadata.child("annotations")));
+    errors.extend(names::annotations(
+        meta.annotations(),
+        &metadata.child("annotations"),
+    ));
     match template.get("spec") {
         Some(spec) => spec_of(spec, &at.child("spec"), errors),
         None => errors.push(FieldError::required(&at.child("spec"), "")),
@@ -104,14 +122,22 @@ fn spec_of(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
         }
     }
     container::host_ports(spec, &containers, errors);
-    one_of(spec, "restartPolicy", &["Always", "Never", "OnFailure"], at, errors);
+    one_of(
+        spec,
+        "restartPolicy",
+        &["Always", "Never", "OnFailure"],
+        at,
+        errors,
+    );
     if spec.str("restartPolicy").is_empty() {
         errors.push(FieldError::required(&at.child("restartPolicy"), ""));
     }
     let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(spec, "dnsPolicy", &dns, at, errors);
     if spec.str("dnsPolicy") == "None"
-        && spec.at(&["dnsConfig"]).is_none_or(|c| c.items("nameservers").next().is_none())
+        && spec
+            .at(&["dnsConfig"])
+            .is_none_or(|c| c.items("nameservers").next().is_none())
     {
         errors.push(FieldError::required(
             &at.child("dnsConfig").child("nameservers"),
@@ -136,7 +162,12 @@ fn spec_of(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
             names::range_message(1, i64::from(i32::MAX)),
         ));
     }
-    for key in ["serviceAccountName", "nodeName", "runtimeClassName", "priorityClassName"] {
+    for key in [
+        "serviceAccountName",
+        "nodeName",
+        "runtimeClassName",
+        "priorityClassName",
+    ] {
         let value = spec.str(key);
         if !value.is_empty() {
             for message in names::dns1123_subdomain(value) {
@@ -153,12 +184,17 @@ fn spec_of(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
         }
     }
     errors.extend(names::labels(
-        spec.entries("nodeSelector").map(|(k, v)| (k, v.as_str().unwrap_or_default())),
+        spec.entries("nodeSelector")
+            .map(|(k, v)| (k, v.as_str().unwrap_or_default())),
         &at.child("nodeSelector"),
     ));
     tolerations(spec, &at.child("tolerations"), errors);
     if let Some(context) = spec.get("securityContext") {
-        sysctls(context, &at.child("securityContext").child("sysctls"), errors);
+        sysctls(
+            context,
+            &at.child("securityContext").child("sysctls"),
+            errors,
+        );
     }
     spread(spec, &at.child("topologySpreadConstraints"), errors);
 }
@@ -170,7 +206,9 @@ fn sysctls(context: Ref<'_>, at: &Path, errors: &mut Errors) {
         let name = sysctl.str("name");
         let part = |part: &str| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+                && part.bytes().all(|b| {
+                    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_')
+                })
                 && part.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && part.ends_with(|c: char| c.is_ascii_alphanumeric())
         };
@@ -203,7 +241,8 @@ fn tolerations(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
                 "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
             ));
         }
-        if toleration.int("tolerationSeconds").is_some() && toleration.str("effect") != "NoExecute" {
+        if toleration.int("tolerationSeconds").is_some() && toleration.str("effect") != "NoExecute"
+        {
             errors.push(FieldError::invalid(
                 &path.child("effect"),
                 toleration.str("effect"),
@@ -218,7 +257,13 @@ fn tolerations(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
             ));
         }
         one_of(toleration, "operator", &["Equal", "Exists"], &path, errors);
-        one_of(toleration, "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"], &path, errors);
+        one_of(
+            toleration,
+            "effect",
+            &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+            &path,
+            errors,
+        );
     }
 }
 
@@ -227,10 +272,20 @@ fn spread(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
         let path = at.index(index);
         if constraint.int("maxSkew").unwrap_or(0) <= 0 {
             let skew = constraint.int("maxSkew").unwrap_or(0);
-            errors.push(FieldError::invalid(&path.child("maxSkew"), skew, "must be greater than zero"));
+            errors.push(FieldError::invalid(
+                &path.child("maxSkew"),
+                skew,
+                "must be greater than zero",
+            ));
         }
         super::required(constraint, "topologyKey", &path, errors);
-        one_of(constraint, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"], &path, errors);
+        one_of(
+            constraint,
+            "whenUnsatisfiable",
+            &["DoNotSchedule", "ScheduleAnyway"],
+            &path,
+            errors,
+        );
     }
 }
 
@@ -259,13 +314,19 @@ fn mask(dom: &mut Dom, old: Ref<'_>, gated: bool) {
             keep(dom, spec, key, old_spec);
         }
     } else {
-        let gates = dom.get(spec, "schedulingGates").is_none_or(|gates| dom.is_empty(gates));
+        let gates = dom
+            .get(spec, "schedulingGates")
+            .is_none_or(|gates| dom.is_empty(gates));
         if gates {
             keep(dom, spec, "schedulingGates", old_spec);
         }
     }
-    let negative = old_spec.and_then(|s| s.int("terminationGracePeriodSeconds")).is_some_and(|s| s < 0);
-    let one = dom.at(spec, &["terminationGracePeriodSeconds"]).map(|n| dom.value(n));
+    let negative = old_spec
+        .and_then(|s| s.int("terminationGracePeriodSeconds"))
+        .is_some_and(|s| s < 0);
+    let one = dom
+        .at(spec, &["terminationGracePeriodSeconds"])
+        .map(|n| dom.value(n));
     if negative && one == Some(schema::Value::Int(1)) {
         keep(dom, spec, "terminationGracePeriodSeconds", old_spec);
     }
@@ -273,7 +334,9 @@ fn mask(dom: &mut Dom, old: Ref<'_>, gated: bool) {
 
 pub(crate) fn validate_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return };
+    let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else {
+        return;
+    };
     for list in ["containers", "initContainers"] {
         let (n, o) = (new_spec.items(list).count(), old_spec.items(list).count());
         if n != o {
@@ -286,7 +349,10 @@ pub(crate) fn validate_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
             return;
         }
     }
-    let (n, o) = (new_spec.int("activeDeadlineSeconds"), old_spec.int("activeDeadlineSeconds"));
+    let (n, o) = (
+        new_spec.int("activeDeadlineSeconds"),
+        old_spec.int("activeDeadlineSeconds"),
+    );
     if let Some(old_seconds) = o {
         let path = at.child("activeDeadlineSeconds");
         match n {
@@ -311,20 +377,28 @@ pub(crate) fn validate_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
         ));
     }
     let gates = |spec: Ref<'_>| -> Vec<String> {
-        spec.items("schedulingGates").map(|g| g.str("name").to_owned()).collect()
+        spec.items("schedulingGates")
+            .map(|g| g.str("name").to_owned())
+            .collect()
     };
     let old_gates = gates(old_spec);
     for gate in gates(new_spec) {
         if !old_gates.contains(&gate) {
             let detail = "only deletion is allowed, but found new scheduling gate";
-            errors.push(FieldError::forbidden(&at.child("schedulingGates"), format!("{detail} '{gate}'")));
+            errors.push(FieldError::forbidden(
+                &at.child("schedulingGates"),
+                format!("{detail} '{gate}'"),
+            ));
         }
     }
     let mut masked = Dom::new();
     let root = masked.import(new.dom(), new.node());
     masked.set_root(root);
     mask(&mut masked, old, !old_gates.is_empty());
-    let same = masked.as_ref().get("spec").is_some_and(|spec| spec.equal(old_spec));
+    let same = masked
+        .as_ref()
+        .get("spec")
+        .is_some_and(|spec| spec.equal(old_spec));
     if !same {
         errors.push(FieldError::forbidden(&at, UPDATE));
     }

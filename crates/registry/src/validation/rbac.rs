@@ -13,7 +13,10 @@ pub(crate) fn role(object: Ref<'_>, errors: &mut Errors) {
         let path = Path::new("rules").index(index);
         let any = |key: &str| rule.items(key).next().is_some();
         if !any("verbs") {
-            errors.push(FieldError::required(&path.child("verbs"), "verbs must contain at least one value"));
+            errors.push(FieldError::required(
+                &path.child("verbs"),
+                "verbs must contain at least one value",
+            ));
         }
         if any("nonResourceURLs") {
             if namespaced {
@@ -49,12 +52,24 @@ pub(crate) fn binding(object: Ref<'_>, errors: &mut Errors) {
     let field = |key: &str| role.map_or("", |role| role.str(key));
     let group = "rbac.authorization.k8s.io";
     if field("apiGroup") != group {
-        errors.push(FieldError::not_supported(&at.child("apiGroup"), field("apiGroup"), &[group]));
+        errors.push(FieldError::not_supported(
+            &at.child("apiGroup"),
+            field("apiGroup"),
+            &[group],
+        ));
     }
     let namespaced = !api::meta::of(object).namespace().is_empty();
-    let kinds: &[&str] = if namespaced { &["ClusterRole", "Role"] } else { &["ClusterRole"] };
+    let kinds: &[&str] = if namespaced {
+        &["ClusterRole", "Role"]
+    } else {
+        &["ClusterRole"]
+    };
     if !kinds.contains(&field("kind")) {
-        errors.push(FieldError::not_supported(&at.child("kind"), field("kind"), kinds));
+        errors.push(FieldError::not_supported(
+            &at.child("kind"),
+            field("kind"),
+            kinds,
+        ));
     }
     if field("name").is_empty() {
         errors.push(FieldError::required(&at.child("name"), ""));
@@ -69,7 +84,11 @@ pub(crate) fn binding(object: Ref<'_>, errors: &mut Errors) {
             "ServiceAccount" => {
                 if !subject.str("apiGroup").is_empty() {
                     let path = path.child("apiGroup");
-                    errors.push(FieldError::not_supported(&path, subject.str("apiGroup"), &[""]));
+                    errors.push(FieldError::not_supported(
+                        &path,
+                        subject.str("apiGroup"),
+                        &[""],
+                    ));
                 }
                 if subject.str("namespace").is_empty() {
                     errors.push(FieldError::required(&path.child("namespace"), ""));
@@ -78,7 +97,11 @@ pub(crate) fn binding(object: Ref<'_>, errors: &mut Errors) {
             "User" | "Group" => {
                 if subject.str("apiGroup") != group {
                     let path = path.child("apiGroup");
-                    errors.push(FieldError::not_supported(&path, subject.str("apiGroup"), &[group]));
+                    errors.push(FieldError::not_supported(
+                        &path,
+                        subject.str("apiGroup"),
+                        &[group],
+                    ));
                 }
             }
             _ => {
@@ -97,6 +120,10 @@ pub(crate) fn binding_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     if !same {
         let value = new.get("roleRef").map_or_else(String::new, shown);
         let detail = "cannot change roleRef";
-        errors.push(FieldError::invalid(&Path::new("roleRef"), api::BadValue::Raw(value), detail));
+        errors.push(FieldError::invalid(
+            &Path::new("roleRef"),
+            api::BadValue::Raw(value),
+            detail,
+        ));
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
 pub(crate) fn prepare_update(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
     let root = dom.root();
     keep(dom, root, "status", Some(old));
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     // An update may leave out what was allocated.
     let old_spec = old.get("spec");
     let was_external = old_spec.is_some_and(|s| s.str("type") == "ExternalName");
@@ -50,7 +52,9 @@ pub(crate) fn prepare_update(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
 
 fn keep_node_ports(dom: &mut Dom, spec: schema::Node, old: Option<Ref<'_>>) {
     for port in crate::edit::items(dom, spec, "ports") {
-        let set = dom.get(port, "nodePort").is_some_and(|n| dom.value(n) != Value::Int(0));
+        let set = dom
+            .get(port, "nodePort")
+            .is_some_and(|n| dom.value(n) != Value::Int(0));
         if set {
             continue;
         }
@@ -60,9 +64,10 @@ fn keep_node_ports(dom: &mut Dom, spec: schema::Node, old: Option<Ref<'_>>) {
             _ => continue,
         };
         let protocol = text(dom, port, "protocol").to_owned();
-        let found = old.into_iter().flat_map(|s| s.items("ports")).find(|p| {
-            p.int("port") == Some(number) && p.str("protocol") == protocol
-        });
+        let found = old
+            .into_iter()
+            .flat_map(|s| s.items("ports"))
+            .find(|p| p.int("port") == Some(number) && p.str("protocol") == protocol);
         if let Some(node_port) = found.and_then(|p| p.int("nodePort")).filter(|p| *p != 0) {
             dom.set_int(port, "nodePort", node_port);
         }
@@ -71,9 +76,17 @@ fn keep_node_ports(dom: &mut Dom, spec: schema::Node, old: Option<Ref<'_>>) {
 
 pub(crate) fn validate(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     let kind = spec.str("type");
-    one_of(spec, "type", &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], &at, errors);
+    one_of(
+        spec,
+        "type",
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        &at,
+        errors,
+    );
     one_of(spec, "sessionAffinity", &["ClientIP", "None"], &at, errors);
     let headless = spec.str("clusterIP") == "None";
     if spec.items("ports").next().is_none() && !headless && kind != "ExternalName" {
@@ -81,11 +94,19 @@ pub(crate) fn validate(object: Ref<'_>, errors: &mut Errors) {
     }
     if kind == "LoadBalancer" && headless {
         let detail = "may not be set to 'None' for LoadBalancer services";
-        errors.push(FieldError::invalid(&at.child("clusterIPs").index(0), "None", detail));
+        errors.push(FieldError::invalid(
+            &at.child("clusterIPs").index(0),
+            "None",
+            detail,
+        ));
     }
     if kind == "NodePort" && headless {
         let detail = "may not be set to 'None' for NodePort services";
-        errors.push(FieldError::invalid(&at.child("clusterIPs").index(0), "None", detail));
+        errors.push(FieldError::invalid(
+            &at.child("clusterIPs").index(0),
+            "None",
+            detail,
+        ));
     }
     if kind == "ExternalName" {
         let name = spec.str("externalName");
@@ -93,7 +114,11 @@ pub(crate) fn validate(object: Ref<'_>, errors: &mut Errors) {
             errors.push(FieldError::required(&at.child("externalName"), ""));
         } else {
             for message in names::dns1123_subdomain(name) {
-                errors.push(FieldError::invalid(&at.child("externalName"), name, message));
+                errors.push(FieldError::invalid(
+                    &at.child("externalName"),
+                    name,
+                    message,
+                ));
             }
         }
     }
@@ -122,23 +147,35 @@ pub(crate) fn validate(object: Ref<'_>, errors: &mut Errors) {
         match port.get("targetPort").map(Ref::value) {
             Some(Value::Int(number)) => {
                 for message in names::port_number(number) {
-                    errors.push(FieldError::invalid(&path.child("targetPort"), number, message));
+                    errors.push(FieldError::invalid(
+                        &path.child("targetPort"),
+                        number,
+                        message,
+                    ));
                 }
             }
             Some(Value::Str(name)) => {
                 for message in names::port_name(name) {
-                    errors.push(FieldError::invalid(&path.child("targetPort"), name, message));
+                    errors.push(FieldError::invalid(
+                        &path.child("targetPort"),
+                        name,
+                        message,
+                    ));
                 }
             }
             _ => {}
         }
         if !pairs.insert((number, port.str("protocol"))) {
-            let shown = format!(r#"{{"protocol":"{}","port":{number}}}"#, port.str("protocol"));
+            let shown = format!(
+                r#"{{"protocol":"{}","port":{number}}}"#,
+                port.str("protocol")
+            );
             errors.push(FieldError::duplicate(&path, api::BadValue::Raw(shown)));
         }
     }
     errors.extend(names::labels(
-        spec.entries("selector").map(|(k, v)| (k, v.as_str().unwrap_or_default())),
+        spec.entries("selector")
+            .map(|(k, v)| (k, v.as_str().unwrap_or_default())),
         &at.child("selector"),
     ));
 }
@@ -146,11 +183,17 @@ pub(crate) fn validate(object: Ref<'_>, errors: &mut Errors) {
 pub(crate) fn validate_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec").child("clusterIPs").index(0);
     let ip = |o: Ref<'_>| {
-        let ip = o.at(&["spec", "clusterIP"]).and_then(Ref::as_str).unwrap_or_default();
+        let ip = o
+            .at(&["spec", "clusterIP"])
+            .and_then(Ref::as_str)
+            .unwrap_or_default();
         ip.to_owned()
     };
     let kind = |o: Ref<'_>| {
-        o.at(&["spec", "type"]).and_then(Ref::as_str).unwrap_or_default() == "ExternalName"
+        o.at(&["spec", "type"])
+            .and_then(Ref::as_str)
+            .unwrap_or_default()
+            == "ExternalName"
     };
     if !kind(new) && !kind(old) && !ip(old).is_empty() && ip(new) != ip(old) {
         let detail = "may not change once set";
@@ -177,7 +220,11 @@ pub(crate) fn endpoints(object: Ref<'_>, errors: &mut Errors) {
         for (number, port) in subset.items("ports").enumerate() {
             let path = path.child("ports").index(number).child("port");
             for message in names::port_number(port.int("port").unwrap_or(0)) {
-                errors.push(FieldError::invalid(&path, port.int("port").unwrap_or(0), message));
+                errors.push(FieldError::invalid(
+                    &path,
+                    port.int("port").unwrap_or(0),
+                    message,
+                ));
             }
         }
     }

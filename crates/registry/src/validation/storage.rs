@@ -9,11 +9,22 @@ pub(crate) fn class(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::root();
     required(object, "provisioner", &at, errors);
     one_of(object, "reclaimPolicy", &["Delete", "Retain"], &at, errors);
-    one_of(object, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], &at, errors);
+    one_of(
+        object,
+        "volumeBindingMode",
+        &["Immediate", "WaitForFirstConsumer"],
+        &at,
+        errors,
+    );
 }
 
 pub(crate) fn class_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
-    for key in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+    for key in [
+        "parameters",
+        "provisioner",
+        "reclaimPolicy",
+        "volumeBindingMode",
+    ] {
         let same = match (new.get(key), old.get(key)) {
             (Some(a), Some(b)) => a.equal(b),
             (a, b) => a.is_none_or(Ref::is_empty) && b.is_none_or(Ref::is_empty),

@@ -23,7 +23,11 @@ fn template_and_selector(object: Ref<'_>, restart: &[&str], errors: &mut Errors)
                 && selector.entries("matchLabels").next().is_none();
             if empty {
                 let detail = "empty selector is invalid for deployment";
-                errors.push(FieldError::invalid(&at.child("selector"), api::BadValue::Raw(shown(selector)), detail));
+                errors.push(FieldError::invalid(
+                    &at.child("selector"),
+                    api::BadValue::Raw(shown(selector)),
+                    detail,
+                ));
             } else if let (Ok(selector), Some(template)) =
                 (meta::label_selector(Some(selector)), spec.get("template"))
                 && !meta::of(template).matches(&selector)
@@ -43,7 +47,10 @@ fn template_and_selector(object: Ref<'_>, restart: &[&str], errors: &mut Errors)
         return;
     };
     pod::template(template, &template_at, errors);
-    let policy = template.at(&["spec", "restartPolicy"]).and_then(Ref::as_str).unwrap_or_default();
+    let policy = template
+        .at(&["spec", "restartPolicy"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
     if !policy.is_empty() && !restart.contains(&policy) {
         let path = template_at.child("spec").child("restartPolicy");
         errors.push(FieldError::not_supported(&path, policy, restart));
@@ -56,7 +63,9 @@ fn template_and_selector(object: Ref<'_>, restart: &[&str], errors: &mut Errors)
 pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
     template_and_selector(object, &["Always"], errors);
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     if let Some(strategy) = spec.get("strategy") {
         let at = at.child("strategy");
         match strategy.str("type") {
@@ -70,7 +79,10 @@ pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
                 if let Some(rolling) = strategy.get("rollingUpdate") {
                     let at = at.child("rollingUpdate");
                     let zero = |key: &str| {
-                        matches!(rolling.get(key).map(Ref::value), Some(Value::Int(0) | Value::Str("0%")))
+                        matches!(
+                            rolling.get(key).map(Ref::value),
+                            Some(Value::Int(0) | Value::Str("0%"))
+                        )
                     };
                     if zero("maxUnavailable") && zero("maxSurge") {
                         errors.push(FieldError::invalid(
@@ -83,7 +95,11 @@ pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
             }
             other => {
                 let path = at.child("type");
-                errors.push(FieldError::not_supported(&path, other, &["Recreate", "RollingUpdate"]));
+                errors.push(FieldError::not_supported(
+                    &path,
+                    other,
+                    &["Recreate", "RollingUpdate"],
+                ));
             }
         }
     }
@@ -92,7 +108,11 @@ pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
         && deadline <= spec.int("minReadySeconds").unwrap_or(0)
     {
         let path = at.child("progressDeadlineSeconds");
-        errors.push(FieldError::invalid(&path, deadline, "must be greater than minReadySeconds"));
+        errors.push(FieldError::invalid(
+            &path,
+            deadline,
+            "must be greater than minReadySeconds",
+        ));
     }
 }
 
@@ -105,24 +125,49 @@ pub(crate) fn daemon_set(object: Ref<'_>, errors: &mut Errors) {
     let strategy = object.at(&["spec", "updateStrategy"]);
     if let Some(strategy) = strategy {
         let at = Path::new("spec").child("updateStrategy");
-        one_of(strategy, "type", &["OnDelete", "RollingUpdate"], &at, errors);
+        one_of(
+            strategy,
+            "type",
+            &["OnDelete", "RollingUpdate"],
+            &at,
+            errors,
+        );
     }
 }
 
 pub(crate) fn stateful_set(object: Ref<'_>, errors: &mut Errors) {
     template_and_selector(object, &["Always"], errors);
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
-    one_of(spec, "podManagementPolicy", &["OrderedReady", "Parallel"], &at, errors);
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
+    one_of(
+        spec,
+        "podManagementPolicy",
+        &["OrderedReady", "Parallel"],
+        &at,
+        errors,
+    );
     if let Some(strategy) = spec.get("updateStrategy") {
         let at = at.child("updateStrategy");
-        one_of(strategy, "type", &["OnDelete", "RollingUpdate"], &at, errors);
+        one_of(
+            strategy,
+            "type",
+            &["OnDelete", "RollingUpdate"],
+            &at,
+            errors,
+        );
     }
 }
 
 pub(crate) fn immutable_selector(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     let path = Path::new("spec").child("selector");
-    immutable(new.at(&["spec", "selector"]), old.at(&["spec", "selector"]), &path, errors);
+    immutable(
+        new.at(&["spec", "selector"]),
+        old.at(&["spec", "selector"]),
+        &path,
+        errors,
+    );
 }
 
 pub(crate) fn stateful_set_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
@@ -136,7 +181,9 @@ pub(crate) fn stateful_set_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Error
         "revisionHistoryLimit",
     ];
     let at = Path::new("spec");
-    let (Some(new), Some(old)) = (new.get("spec"), old.get("spec")) else { return };
+    let (Some(new), Some(old)) = (new.get("spec"), old.get("spec")) else {
+        return;
+    };
     let fixed = |spec: Ref<'_>| -> Vec<(String, Vec<u8>)> {
         let fixed = spec.map().filter(|(key, _)| !FREE.contains(key));
         let mut fixed: Vec<_> = fixed.map(|(k, v)| (k.to_owned(), v.to_json())).collect();
@@ -168,7 +215,9 @@ pub(crate) fn replication_controller(object: Ref<'_>, errors: &mut Errors) {
     let labels = meta::of(template);
     for (key, value) in spec.entries("selector") {
         if labels.label(key) != value.as_str() {
-            let shown = template.at(&["metadata", "labels"]).map_or_else(|| "null".to_owned(), shown);
+            let shown = template
+                .at(&["metadata", "labels"])
+                .map_or_else(|| "null".to_owned(), shown);
             errors.push(FieldError::invalid(
                 &at.child("template").child("metadata").child("labels"),
                 api::BadValue::Raw(shown),
@@ -178,7 +227,10 @@ pub(crate) fn replication_controller(object: Ref<'_>, errors: &mut Errors) {
         }
     }
     pod::template(template, &at.child("template"), errors);
-    let policy = template.at(&["spec", "restartPolicy"]).and_then(Ref::as_str).unwrap_or_default();
+    let policy = template
+        .at(&["spec", "restartPolicy"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
     if policy != "Always" && !policy.is_empty() {
         let path = at.child("template").child("spec").child("restartPolicy");
         errors.push(FieldError::not_supported(&path, policy, &["Always"]));
@@ -187,7 +239,10 @@ pub(crate) fn replication_controller(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn controller_revision(object: Ref<'_>, errors: &mut Errors) {
     if object.get("data").is_none_or(Ref::is_null) {
-        errors.push(FieldError::required(&Path::new("data"), "data is mandatory"));
+        errors.push(FieldError::required(
+            &Path::new("data"),
+            "data is mandatory",
+        ));
     }
     if object.int("revision").unwrap_or(0) < 0 {
         let value = object.int("revision").unwrap_or(0);
@@ -202,10 +257,16 @@ pub(crate) fn controller_revision_update(new: Ref<'_>, old: Ref<'_>, errors: &mu
 
 pub(crate) fn disruption_budget(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
     if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
         let detail = "minAvailable and maxUnavailable cannot be both set";
-        errors.push(FieldError::invalid(&at, api::BadValue::Raw(shown(spec)), detail));
+        errors.push(FieldError::invalid(
+            &at,
+            api::BadValue::Raw(shown(spec)),
+            detail,
+        ));
     }
     for key in ["minAvailable", "maxUnavailable"] {
         match spec.get(key).map(Ref::value) {
@@ -228,14 +289,23 @@ pub(crate) fn disruption_budget(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn autoscaler(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else { return };
-    let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or(0));
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
+    let (min, max) = (
+        spec.int("minReplicas").unwrap_or(1),
+        spec.int("maxReplicas").unwrap_or(0),
+    );
     if min < 1 {
         let detail = "must be greater than or equal to 1";
         errors.push(FieldError::invalid(&at.child("minReplicas"), min, detail));
     }
     if max < 1 {
-        errors.push(FieldError::invalid(&at.child("maxReplicas"), max, "must be greater than 0"));
+        errors.push(FieldError::invalid(
+            &at.child("maxReplicas"),
+            max,
+            "must be greater than 0",
+        ));
     }
     if max < min {
         let detail = "must be greater than or equal to `minReplicas`";

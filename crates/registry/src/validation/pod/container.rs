@@ -25,7 +25,11 @@ pub(super) fn one(
 ) {
     if required(container, "name", at, errors) {
         for message in names::dns1123_label(container.str("name")) {
-            errors.push(FieldError::invalid(&at.child("name"), container.str("name"), message));
+            errors.push(FieldError::invalid(
+                &at.child("name"),
+                container.str("name"),
+                message,
+            ));
         }
     }
     let image = container.str("image");
@@ -35,8 +39,20 @@ pub(super) fn one(
         let detail = "must not have leading or trailing whitespace";
         errors.push(FieldError::invalid(&at.child("image"), image, detail));
     }
-    one_of(container, "terminationMessagePolicy", &["FallbackToLogsOnError", "File"], at, errors);
-    one_of(container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], at, errors);
+    one_of(
+        container,
+        "terminationMessagePolicy",
+        &["FallbackToLogsOnError", "File"],
+        at,
+        errors,
+    );
+    one_of(
+        container,
+        "imagePullPolicy",
+        &["Always", "IfNotPresent", "Never"],
+        at,
+        errors,
+    );
     ports(container, &at.child("ports"), errors);
     environment(container, at, errors);
     mounts(container, volumes, &at.child("volumeMounts"), errors);
@@ -45,11 +61,16 @@ pub(super) fn one(
     }
     let sidecar = kind == Kind::Init && api::pod::is_sidecar(container);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let Some(probe) = container.get(name) else { continue };
+        let Some(probe) = container.get(name) else {
+            continue;
+        };
         let path = at.child(name);
         match kind {
             Kind::Ephemeral => {
-                errors.push(FieldError::forbidden(&path, "cannot be set for an Ephemeral Container"));
+                errors.push(FieldError::forbidden(
+                    &path,
+                    "cannot be set for an Ephemeral Container",
+                ));
             }
             Kind::Init if !sidecar => {
                 let detail = "may not be set for init containers without restartPolicy=Always";
@@ -62,7 +83,10 @@ pub(super) fn one(
         let path = at.child("lifecycle");
         match kind {
             Kind::Ephemeral => {
-                errors.push(FieldError::forbidden(&path, "cannot be set for an Ephemeral Container"));
+                errors.push(FieldError::forbidden(
+                    &path,
+                    "cannot be set for an Ephemeral Container",
+                ));
             }
             Kind::Init if !sidecar => {
                 let detail = "may not be set for init containers without restartPolicy=Always";
@@ -71,7 +95,12 @@ pub(super) fn one(
             _ => {
                 for name in ["postStart", "preStop"] {
                     if let Some(hook) = lifecycle.get(name) {
-                        handler(hook, &["exec", "httpGet", "tcpSocket", "sleep"], &path.child(name), errors);
+                        handler(
+                            hook,
+                            &["exec", "httpGet", "tcpSocket", "sleep"],
+                            &path.child(name),
+                            errors,
+                        );
                     }
                 }
             }
@@ -97,13 +126,21 @@ fn ports(container: Ref<'_>, at: &Path, errors: &mut Errors) {
             0 => errors.push(FieldError::required(&path.child("containerPort"), "")),
             number => {
                 for message in names::port_number(number) {
-                    errors.push(FieldError::invalid(&path.child("containerPort"), number, message));
+                    errors.push(FieldError::invalid(
+                        &path.child("containerPort"),
+                        number,
+                        message,
+                    ));
                 }
             }
         }
         if let Some(number) = port.int("hostPort").filter(|n| *n != 0) {
             for message in names::port_number(number) {
-                errors.push(FieldError::invalid(&path.child("hostPort"), number, message));
+                errors.push(FieldError::invalid(
+                    &path.child("hostPort"),
+                    number,
+                    message,
+                ));
             }
         }
         one_of(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
@@ -118,10 +155,16 @@ pub(super) fn host_ports(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (index, container) in spec.items("containers").enumerate() {
         for (number, port) in container.items("ports").enumerate() {
-            let Some(host) = port.int("hostPort").filter(|p| *p != 0) else { continue };
+            let Some(host) = port.int("hostPort").filter(|p| *p != 0) else {
+                continue;
+            };
             let key = format!("{}/{}/{host}", port.str("protocol"), port.str("hostIP"));
             if !seen.insert(key.clone()) {
-                let path = at.index(index).child("ports").index(number).child("hostPort");
+                let path = at
+                    .index(index)
+                    .child("ports")
+                    .index(number)
+                    .child("hostPort");
                 errors.push(FieldError::duplicate(&path, key));
             }
         }
@@ -137,11 +180,20 @@ fn environment(container: Ref<'_>, at: &Path, errors: &mut Errors) {
                 errors.push(FieldError::invalid(&path.child("name"), name, message));
             }
         }
-        let Some(from) = variable.get("valueFrom") else { continue };
+        let Some(from) = variable.get("valueFrom") else {
+            continue;
+        };
         let path = path.child("valueFrom");
-        let sources = from.map().filter(|(_, v)| !matches!(v.value(), Value::Null)).count();
+        let sources = from
+            .map()
+            .filter(|(_, v)| !matches!(v.value(), Value::Null))
+            .count();
         if !variable.str("value").is_empty() && sources > 0 {
-            errors.push(FieldError::invalid(&path, "", "may not be specified when `value` is not empty"));
+            errors.push(FieldError::invalid(
+                &path,
+                "",
+                "may not be specified when `value` is not empty",
+            ));
         } else if sources != 1 {
             let detail = if sources == 0 {
                 "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
@@ -187,7 +239,11 @@ fn field_path(field: Ref<'_>, at: &Path, errors: &mut Errors) {
         || path.starts_with("metadata.annotations[")
         || PATHS.contains(&path))
     {
-        errors.push(FieldError::not_supported(&at.child("fieldPath"), path, &PATHS));
+        errors.push(FieldError::not_supported(
+            &at.child("fieldPath"),
+            path,
+            &PATHS,
+        ));
     }
 }
 
@@ -201,20 +257,36 @@ fn mounts(container: Ref<'_>, volumes: &Volumes<'_>, at: &Path, errors: &mut Err
         }
         let target = mount.str("mountPath");
         if required(mount, "mountPath", &path, errors) && !seen.insert(target) {
-            errors.push(FieldError::invalid(&path.child("mountPath"), target, "must be unique"));
+            errors.push(FieldError::invalid(
+                &path.child("mountPath"),
+                target,
+                "must be unique",
+            ));
         }
         for key in ["subPath", "subPathExpr"] {
             let value = mount.str(key);
             if value.starts_with('/') {
-                errors.push(FieldError::invalid(&path.child(key), value, "must be a relative path"));
+                errors.push(FieldError::invalid(
+                    &path.child(key),
+                    value,
+                    "must be a relative path",
+                ));
             }
             if value.split('/').any(|part| part == "..") {
-                errors.push(FieldError::invalid(&path.child(key), value, "must not contain '..'"));
+                errors.push(FieldError::invalid(
+                    &path.child(key),
+                    value,
+                    "must not contain '..'",
+                ));
             }
         }
         if !mount.str("subPath").is_empty() && !mount.str("subPathExpr").is_empty() {
             let detail = "subPathExpr and subPath are mutually exclusive";
-            errors.push(FieldError::invalid(&path.child("subPathExpr"), mount.str("subPathExpr"), detail));
+            errors.push(FieldError::invalid(
+                &path.child("subPathExpr"),
+                mount.str("subPathExpr"),
+                detail,
+            ));
         }
     }
 }
@@ -234,7 +306,9 @@ pub(crate) fn resources(resources: Ref<'_>, at: &Path, errors: &mut Errors) {
                 let detail = "must be a standard resource for containers";
                 errors.push(FieldError::invalid(&path, name, detail));
             }
-            let Some(amount) = quantity(amount, &path, errors) else { continue };
+            let Some(amount) = quantity(amount, &path, errors) else {
+                continue;
+            };
             let limit = resources.at(&["limits", name]);
             if list == "requests"
                 && let Some(limit) = limit.map(|l| crate::columns::scalar(Some(l)))
@@ -261,14 +335,20 @@ fn probe(probe: Ref<'_>, name: &str, at: &Path, errors: &mut Errors) {
     }
     if name != "readinessProbe" && probe.int("successThreshold").unwrap_or(1) != 1 {
         let value = probe.int("successThreshold").unwrap_or(0);
-        errors.push(FieldError::invalid(&at.child("successThreshold"), value, "must be 1"));
+        errors.push(FieldError::invalid(
+            &at.child("successThreshold"),
+            value,
+            "must be 1",
+        ));
     }
 }
 
 fn handler(owner: Ref<'_>, kinds: &[&str], at: &Path, errors: &mut Errors) {
     let mut count = 0;
     for kind in kinds {
-        let Some(one) = owner.get(kind).filter(|one| !one.is_null()) else { continue };
+        let Some(one) = owner.get(kind).filter(|one| !one.is_null()) else {
+            continue;
+        };
         count += 1;
         let path = at.child(kind);
         if count > 1 {

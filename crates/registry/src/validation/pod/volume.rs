@@ -71,7 +71,11 @@ fn key_path(item: Ref<'_>, path: &Path, errors: &mut Errors) {
         local_path(item.str("path"), &path.child("path"), errors);
         if item.str("path").starts_with("..") {
             let detail = "must not start with '..'";
-            errors.push(FieldError::invalid(&path.child("path"), item.str("path"), detail));
+            errors.push(FieldError::invalid(
+                &path.child("path"),
+                item.str("path"),
+                detail,
+            ));
         }
     }
     mode(item, "mode", path, errors);
@@ -88,7 +92,9 @@ fn one(kind: &str, source: Ref<'_>, at: &Path, errors: &mut Errors) {
             items(source, at, errors);
         }
         "hostPath" => {
-            if required(source, "path", at, errors) && source.str("path").split('/').any(|p| p == "..") {
+            if required(source, "path", at, errors)
+                && source.str("path").split('/').any(|p| p == "..")
+            {
                 errors.push(FieldError::invalid(
                     &at.child("path"),
                     source.str("path"),

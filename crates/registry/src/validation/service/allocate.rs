@@ -38,10 +38,18 @@ fn object(cx: &Context<'_>, ip: &str, service: &str) -> Dom {
     dom.set(root, "metadata", meta);
     dom.set_str(meta, "name", ip);
     dom.set_str(meta, "uid", &uid(cx));
-    dom.set_str(meta, "creationTimestamp", &api::time::format_seconds(cx.now));
+    dom.set_str(
+        meta,
+        "creationTimestamp",
+        &api::time::format_seconds(cx.now),
+    );
     let labels = dom.new_map();
     dom.set(meta, "labels", labels);
-    dom.set_str(labels, "ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io");
+    dom.set_str(
+        labels,
+        "ipaddress.kubernetes.io/managed-by",
+        "ipallocator.k8s.io",
+    );
     let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
     dom.set_str(labels, "ipaddress.kubernetes.io/ip-family", family);
     let spec = dom.new_map();
@@ -64,7 +72,14 @@ pub(crate) fn uid(cx: &Context<'_>) -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let hex = hex.concat();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 fn nth(range: &IpNet, offset: u64) -> Option<IpAddr> {
@@ -76,7 +91,9 @@ fn nth(range: &IpNet, offset: u64) -> Option<IpAddr> {
             (net.contains(&ip) && ip != net.broadcast()).then_some(IpAddr::V4(ip))
         }
         IpNet::V6(net) => {
-            let ip = std::net::Ipv6Addr::from(u128::from(net.network()).checked_add(u128::from(offset))?);
+            let ip = std::net::Ipv6Addr::from(
+                u128::from(net.network()).checked_add(u128::from(offset))?,
+            );
             net.contains(&ip).then_some(IpAddr::V6(ip))
         }
     }
@@ -95,7 +112,11 @@ fn pick(cx: &Context<'_>, range: &IpNet) -> Option<String> {
             return Some(ip.to_string());
         }
     }
-    (1..size).rev().filter_map(|offset| nth(range, offset)).find(free).map(|ip| ip.to_string())
+    (1..size)
+        .rev()
+        .filter_map(|offset| nth(range, offset))
+        .find(free)
+        .map(|ip| ip.to_string())
 }
 
 fn invalid(cx: &Context<'_>, name: &str, error: FieldError) -> Status {
@@ -112,12 +133,18 @@ pub(crate) fn allocate(
     let before = old.map(addresses).unwrap_or_default();
     let Some(dom) = new else {
         for name in before {
-            extras.writes.push(Extra::Delete { prefix: ADDRESSES.into(), namespace: String::new(), name });
+            extras.writes.push(Extra::Delete {
+                prefix: ADDRESSES.into(),
+                namespace: String::new(),
+                name,
+            });
         }
         return Ok(());
     };
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return Ok(()) };
+    let Some(spec) = map(dom, root, "spec") else {
+        return Ok(());
+    };
     let name = api::meta::of(dom.as_ref()).name().to_owned();
     families(cx, dom);
     let wants = dom.as_ref().get("spec").is_some_and(wants_address);
@@ -127,10 +154,14 @@ pub(crate) fn allocate(
     }
     if wants && after.is_empty() {
         let Some(range) = cx.service_ranges.first() else {
-            return Err(Status::internal("failed to allocate a serviceIP: no service range"));
+            return Err(Status::internal(
+                "failed to allocate a serviceIP: no service range",
+            ));
         };
         let Some(ip) = pick(cx, range) else {
-            return Err(Status::internal("failed to allocate a serviceIP: range is full"));
+            return Err(Status::internal(
+                "failed to allocate a serviceIP: range is full",
+            ));
         };
         after.push(ip);
     }
@@ -142,9 +173,17 @@ pub(crate) fn allocate(
         let parsed: Option<IpAddr> = ip.parse().ok();
         let Some(parsed) = parsed else {
             let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            return Err(invalid(cx, &name, FieldError::invalid(&at.index(index), ip, detail)));
+            return Err(invalid(
+                cx,
+                &name,
+                FieldError::invalid(&at.index(index), ip, detail),
+            ));
         };
-        if !cx.service_ranges.iter().any(|range| range.contains(&parsed)) {
+        if !cx
+            .service_ranges
+            .iter()
+            .any(|range| range.contains(&parsed))
+        {
             let ranges: Vec<String> = cx.service_ranges.iter().map(ToString::to_string).collect();
             let detail = format!(
                 "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
@@ -167,7 +206,11 @@ pub(crate) fn allocate(
     }
     for ip in before.iter().filter(|ip| !after.contains(ip)) {
         let name = ip.clone();
-        extras.writes.push(Extra::Delete { prefix: ADDRESSES.into(), namespace: String::new(), name });
+        extras.writes.push(Extra::Delete {
+            prefix: ADDRESSES.into(),
+            namespace: String::new(),
+            name,
+        });
     }
     if wants {
         dom.set_str(spec, "clusterIP", &after[0]);
@@ -192,7 +235,9 @@ pub(crate) fn allocate(
 
 fn families(cx: &Context<'_>, dom: &mut Dom) {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return };
+    let Some(spec) = map(dom, root, "spec") else {
+        return;
+    };
     if text(dom, spec, "type") == "ExternalName" {
         return;
     }
@@ -200,7 +245,10 @@ fn families(cx: &Context<'_>, dom: &mut Dom) {
     if items(dom, spec, "ipFamilies").is_empty() {
         let given = text(dom, spec, "clusterIP");
         let v6 = match given {
-            "" | "None" => cx.service_ranges.first().is_some_and(|r| matches!(r, IpNet::V6(_))),
+            "" | "None" => cx
+                .service_ranges
+                .first()
+                .is_some_and(|r| matches!(r, IpNet::V6(_))),
             ip => ip.contains(':'),
         };
         let list = ensure_list(dom, spec, "ipFamilies");
@@ -220,7 +268,10 @@ fn used_ports(cx: &Context<'_>, name: &str) -> HashSet<i64> {
         for port in spec.into_iter().flat_map(|spec| spec.items("ports")) {
             used.extend(port.int("nodePort").filter(|port| *port != 0));
         }
-        used.extend(spec.and_then(|s| s.int("healthCheckNodePort")).filter(|port| *port != 0));
+        used.extend(
+            spec.and_then(|s| s.int("healthCheckNodePort"))
+                .filter(|port| *port != 0),
+        );
     }
     used
 }
@@ -232,9 +283,13 @@ fn node_ports(
     old: Option<Ref<'_>>,
 ) -> Result<(), Status> {
     let root = dom.root();
-    let Some(spec) = map(dom, root, "spec") else { return Ok(()) };
+    let Some(spec) = map(dom, root, "spec") else {
+        return Ok(());
+    };
     let kind = text(dom, spec, "type").to_owned();
-    let unwanted = dom.get(spec, "allocateLoadBalancerNodePorts").map(|n| dom.value(n))
+    let unwanted = dom
+        .get(spec, "allocateLoadBalancerNodePorts")
+        .map(|n| dom.value(n))
         == Some(Value::Bool(false));
     let ports = items(dom, spec, "ports");
     if !matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
@@ -255,7 +310,10 @@ fn node_ports(
         };
         let taken = used.get_or_insert_with(|| used_ports(cx, name));
         let protocol = text(dom, port, "protocol").to_owned();
-        let at = Path::new("spec").child("ports").index(index).child("nodePort");
+        let at = Path::new("spec")
+            .child("ports")
+            .index(index)
+            .child("nodePort");
         let number = if given != 0 {
             if !NODE_PORTS.contains(&given) {
                 let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
@@ -272,10 +330,16 @@ fn node_ports(
             let free = |port: &i64| !taken.contains(port) && !own.iter().any(|(p, _)| p == port);
             let size = NODE_PORTS.end() - NODE_PORTS.start() + 1;
             let start = i64::try_from((cx.below)(size.unsigned_abs())).unwrap_or(0);
-            let found = (0..size).map(|i| NODE_PORTS.start() + (start + i) % size).find(|p| free(p));
+            let found = (0..size)
+                .map(|i| NODE_PORTS.start() + (start + i) % size)
+                .find(|p| free(p));
             match found {
                 Some(port) => port,
-                None => return Err(Status::internal("failed to allocate a nodePort: range is full")),
+                None => {
+                    return Err(Status::internal(
+                        "failed to allocate a nodePort: range is full",
+                    ));
+                }
             }
         };
         own.insert((number, protocol));
