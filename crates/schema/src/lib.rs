@@ -1,7 +1,7 @@
 //! The type table and everything that it drives; the arena DOM.
 
+pub mod apply;
 pub mod decode;
-mod defaults;
 pub mod dom;
 pub mod encode;
 mod names;
@@ -11,7 +11,6 @@ pub mod table;
 pub mod yaml;
 
 pub use decode::{DecodeError, Decoded, Finding, FindingKind, decode_json};
-pub use defaults::apply_defaults;
 pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
 pub use encode::{encode_json, write_json};
 pub use names::Name;

@@ -16,6 +16,7 @@ mod typed;
 
 pub use json::json_patch;
 pub use merge::merge;
+pub(crate) use merge::prune as drop_nulls;
 pub use strategic::{FieldRule, Lookup, Strategy, strategic};
 pub use typed::{Place, strategic_object};
 

@@ -230,10 +230,6 @@ pub(crate) const TYPE_LENIENT: u16 = 2;
 pub(crate) const TYPE_PRESERVE: u16 = 4;
 /// `x-kubernetes-embedded-resource`.
 pub(crate) const TYPE_EMBEDDED: u16 = 8;
-/// A field of the type has a default.
-pub(crate) const TYPE_DEFAULTS: u16 = 16;
-/// The type or one that it reaches has a default.
-pub(crate) const TYPE_DEFAULTS_BELOW: u16 = 32;
 
 #[derive(Clone, Debug)]
 struct Package {
@@ -441,46 +437,6 @@ impl Table {
     #[must_use]
     pub fn json_name(&self, field: &Field) -> &str {
         self.str(field.name)
-    }
-
-    /// Marks the types that have defaults, themselves or below; when all types are there.
-    fn mark_defaults(&mut self) {
-        for n in 0..self.types.len() {
-            let id = TypeId(n as u16);
-            if self.fields(id).iter().any(|f| f.flags & DEFAULTED != 0) {
-                self.types[n].flags |= TYPE_DEFAULTS | TYPE_DEFAULTS_BELOW;
-            }
-        }
-        loop {
-            let mut changed = false;
-            for n in 0..self.types.len() {
-                if self.types[n].flags & TYPE_DEFAULTS_BELOW == 0
-                    && self
-                        .fields(TypeId(n as u16))
-                        .iter()
-                        .any(|f| self.defaults_in(f.shape))
-                {
-                    self.types[n].flags |= TYPE_DEFAULTS_BELOW;
-                    changed = true;
-                }
-            }
-            if !changed {
-                return;
-            }
-        }
-    }
-
-    /// Whether defaults can apply inside of a value of that shape.
-    #[inline]
-    pub(crate) fn defaults_in(&self, mut shape: ShapeId) -> bool {
-        loop {
-            shape = match self.shape(shape) {
-                Shape::Leaf(_) => return false,
-                Shape::Struct(id) => return self.ty(id).flags & TYPE_DEFAULTS_BELOW != 0,
-                Shape::List { item, .. } => item,
-                Shape::Map { value } => value,
-            }
-        }
     }
 
     fn fact<'t>(&'t self, field: &Field, mark: &str) -> Option<&'t str> {

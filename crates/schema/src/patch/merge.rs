@@ -52,7 +52,7 @@ fn merge_map(dom: &mut Dom, map: Node, patch: Node) {
 }
 
 /// Drops entries that are `null` from every map in `node`.
-pub(super) fn prune(dom: &mut Dom, node: Node) {
+pub(crate) fn prune(dom: &mut Dom, node: Node) {
     let mut open = vec![node];
     while let Some(node) = open.pop() {
         match dom.value(node) {

@@ -262,7 +262,7 @@ impl Builder {
                 flags: *flags,
             });
         }
-        let mut table = Table {
+        Table {
             text: Cow::Owned(self.text),
             packages: vec![Package { alias, path: alias }],
             types,
@@ -272,9 +272,7 @@ impl Builder {
             kinds: self.kinds,
             named: HashMap::new(),
             schema_props: None,
-        };
-        table.mark_defaults();
-        table
+        }
     }
 
     /// The shape of an untyped value.

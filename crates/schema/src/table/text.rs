@@ -246,7 +246,6 @@ impl Reader {
                 .extend(fields.iter().enumerate().map(|(n, f)| (f.code, n as u16)));
             table.sorted[first..].sort_unstable();
         }
-        table.mark_defaults();
         table.schema_props = table.named("apiextensions.v1.JSONSchemaProps");
         self.table
     }
