@@ -108,12 +108,16 @@ impl Place {
         self.join("netns").join(name)
     }
 
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        Self::clusters(&self.root).join(format!(".{}.lock", self.name))
+    }
+
     /// One command at a time works on a cluster. The lock file lies beside the cluster's folder,
     /// so that `down` can remove the folder while it holds the lock.
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         let folder = Self::clusters(&self.root);
         files::folder(&folder, 0o755)?;
-        let path = folder.join(format!(".{}.lock", self.name));
+        let path = self.lock_file();
         loop {
             let file = File::create(&path).map_err(Error::file("create", &path))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -128,6 +132,16 @@ impl Place {
                 _ => {}
             }
         }
+    }
+
+    /// Held while ranges, ports and users are chosen: two clusters must not choose the same. It is
+    /// a lock on the folder itself, so that it leaves nothing.
+    pub(crate) fn choosing(&self) -> Result<File, Error> {
+        let path = Self::clusters(&self.root);
+        let folder = File::open(&path).map_err(Error::file("open", &path))?;
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive)
+            .map_err(Error::errno("lock", path.display()))?;
+        Ok(folder)
     }
 
     pub(crate) fn load(&self) -> Result<Option<State>, Error> {

@@ -119,12 +119,10 @@ pub enum Error {
     #[error("another command is working on cluster {0:?}; try again when it has finished")]
     Busy(String),
     /// A process of the cluster ended at its start.
-    #[error("{process} ended at once ({status}); see {}{}", log.display(), Tail(.tail))]
+    #[error("{process} ended at once; see {}{}", log.display(), Tail(.tail))]
     Died {
         /// Which process.
         process: String,
-        /// How it ended.
-        status: String,
         /// Its log.
         log: PathBuf,
         /// The last lines of the log.

@@ -157,15 +157,6 @@ pub(crate) fn connect_node(place: &Place, ranges: &Ranges, index: usize) -> Resu
     Ok(())
 }
 
-/// Removes a node's namespace and with it its links.
-pub(crate) fn disconnect_node(place: &Place, index: usize) -> Result<(), Error> {
-    let path = place.namespace(HUB_NAMESPACE);
-    if let Ok(hub) = Namespace::open(&path) {
-        Handle::open_in(hub.as_fd())?.delete_link_named(&format!("n{index}"))?;
-    }
-    Ok(Namespace::remove(&node_namespace(place, index))?)
-}
-
 /// Removes everything that `connect` made. Collects what could not be removed.
 pub(crate) fn disconnect(place: &Place) -> Result<(), Error> {
     let mut left = Vec::new();
@@ -206,11 +197,6 @@ pub(crate) fn disconnect(place: &Place) -> Result<(), Error> {
     } else {
         Err(Error::Left(left))
     }
-}
-
-/// Whether the hub lives: false after a reboot.
-pub(crate) fn is_connected(place: &Place) -> bool {
-    Namespace::is_at(&place.namespace(HUB_NAMESPACE))
 }
 
 /// The host's ranges in use, without those of `except`'s own link.

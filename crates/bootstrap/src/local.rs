@@ -151,48 +151,63 @@ pub struct NodeInfo {
 pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
     let place = up.options.place(&up.name)?;
     let program = up.options.program()?;
+    check(up, &place, &program, progress)?;
+
+    let lock = place.lock()?;
+    let choosing = place.choosing()?;
+    let mut state = match decide(up, &place) {
+        Ok(state) => state,
+        Err(error) => {
+            if !place.dir().exists() {
+                lock.remove()?;
+                remove_empty(&place);
+            }
+            return Err(error);
+        }
+    };
+    files::folder(&place.dir(), 0o755)?;
+    state.stopped = false;
+    place.save(&state)?;
+    drop(choosing);
+    run(&place, &state, &program, progress)?;
+    let former = state.kubeconfig.as_deref();
+    let target = Target::choose(up.kubeconfig.as_deref().or(former));
+    hand_out(&place, &mut state, &target)?;
+    describe(&place, &state)
+}
+
+/// Everything that stands in the way, at once and before the first change. What another command
+/// changes in the meantime is found again under the lock.
+fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Result<(), Error> {
     let existing = place.load()?;
-    let running = existing
-        .as_ref()
-        .is_some_and(|_| server_of(&place).is_some());
+    let running = existing.is_some() && server_of(place).is_some();
+    let port = existing.map_or(up.port, |state| Some(state.port));
     let mut findings = preflight::check(&preflight::Subject {
         root: place.root.clone(),
-        port: if running {
-            None
-        } else {
-            existing.as_ref().map_or(up.port, |s| Some(s.port))
-        },
-        program: program.clone(),
+        port: port.filter(|_| !running),
+        program: program.to_owned(),
     });
-    let chosen = match &existing {
-        Some(state) => extend(state.clone(), up, &place),
-        None => choose(up, &place),
-    };
-    let state = match chosen {
-        Ok(state) => Some(state),
-        Err(Error::Preflight(more)) => {
-            findings.extend(more);
-            None
-        }
+    match decide(up, place) {
+        Ok(_) => {}
+        Err(Error::Preflight(more)) => findings.extend(more),
         Err(error) => return Err(error),
-    };
+    }
     let (warnings, grave): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.warning);
     for warning in warnings {
         progress(&format!("warning: {warning}"));
     }
-    let Some(mut state) = state.filter(|_| grave.is_empty()) else {
-        return Err(Error::Preflight(grave));
-    };
+    if grave.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Preflight(grave))
+    }
+}
 
-    let lock = place.lock()?;
-    files::folder(&place.dir(), 0o755)?;
-    state.stopped = false;
-    place.save(&state)?;
-    run(&place, &state, &program, progress)?;
-    let target = Target::choose(up.kubeconfig.as_deref().or(state.kubeconfig.as_deref()));
-    hand_out(&place, &mut state, &target)?;
-    drop(lock);
-    describe(&place, &state)
+fn decide(up: &Up, place: &Place) -> Result<State, Error> {
+    match place.load()? {
+        Some(state) => extend(state, up, place),
+        None => choose(up, place),
+    }
 }
 
 /// Starts a stopped (or killed) cluster.
@@ -227,6 +242,11 @@ pub fn stop(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
 pub fn down(name: &str, options: &Options, progress: Progress<'_>) -> Result<(), Error> {
     let place = options.place(name)?;
     if !place.dir().exists() {
+        // An `up` that was killed in its first instant leaves its lock.
+        if place.lock_file().exists() {
+            place.lock()?.remove()?;
+            remove_empty(&place);
+        }
         return Err(Error::NoCluster(name.to_owned()));
     }
     let lock = place.lock()?;
@@ -259,9 +279,13 @@ pub fn down(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
     progress("removing files");
     files::remove_tree(&place.dir())?;
     lock.remove()?;
+    remove_empty(&place);
+    Ok(())
+}
+
+fn remove_empty(place: &Place) {
     files::remove_if_empty(&Place::clusters(&place.root));
     files::remove_if_empty(&place.root);
-    Ok(())
 }
 
 /// All clusters of the data folder, by name.
@@ -357,7 +381,8 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
     let mut uids = Vec::new();
     // Stopped clusters hold no routes, but want their ranges back.
     for name in names(&place.root)? {
-        if let Ok(other) = Place::new(&place.root, &name)
+        if name != place.name
+            && let Ok(other) = Place::new(&place.root, &name)
             && let Some(state) = other.load()?
         {
             ports.push(state.port);
@@ -494,6 +519,7 @@ fn run(place: &Place, state: &State, program: &Path, progress: Progress<'_>) -> 
     let layout = Arc::new(Layout::detect()?);
     let server = start_server(place, state, &layout, progress)?;
     let shim = install_shim(place)?;
+    let system = node::system_mounts(&mounts::all()?);
     for (index, name) in state.nodes.iter().enumerate() {
         if node::find(place, name)?.is_some() {
             continue;
@@ -501,7 +527,7 @@ fn run(place: &Place, state: &State, program: &Path, progress: Progress<'_>) -> 
         progress(&format!("starting node {name}"));
         host::connect_node(place, &state.ranges, index)?;
         node::prepare(place, state, index)?;
-        let plan = node::plan(place, name, index);
+        let plan = node::plan(place, name, index, &system);
         let group = Group::new(&layout, &plan.cgroup)?;
         // What a killed node left in its group ended with its pid 1.
         group.create()?;
@@ -589,19 +615,14 @@ fn wait_listening(
 ) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, state.port));
     let log = place.log(SERVER);
-    let mut waited = Duration::ZERO;
+    let (mut waited, mut told) = (Duration::ZERO, false);
     let mut pause = Duration::from_millis(2);
     while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
         // The wait for its end is the pause.
         if server.wait(pause) {
-            let status = "see its log".to_owned();
             let tail = files::tail(&log, 10);
-            return Err(Error::Died {
-                process: "the control plane".to_owned(),
-                status,
-                log,
-                tail,
-            });
+            let process = "the control plane".to_owned();
+            return Err(Error::Died { process, log, tail });
         }
         waited += pause;
         if waited > Duration::from_secs(LISTEN_SECONDS) {
@@ -614,8 +635,9 @@ fn wait_listening(
                 tail,
             });
         }
-        if waited > Duration::from_secs(1) && pause < Duration::from_millis(100) {
+        if waited > Duration::from_secs(1) && !told {
             progress("waiting for the API to listen");
+            told = true;
         }
         pause = (pause * 2).min(Duration::from_millis(100));
     }

@@ -66,14 +66,14 @@ pub(crate) fn folder(place: &Place, name: &str) -> PathBuf {
     place.join("nodes").join(name)
 }
 
-/// The plan of node `name`.
-pub(crate) fn plan(place: &Place, name: &str, index: usize) -> NodePlan {
+/// The plan of node `name`. `system` are the host's file systems that hold programs.
+pub(crate) fn plan(place: &Place, name: &str, index: usize, system: &[PathBuf]) -> NodePlan {
     let own = folder(place, name);
     let mut binds: Vec<(PathBuf, PathBuf)> = OWN
         .iter()
         .map(|(target, source, _)| (own.join(source), target.into()))
         .collect();
-    binds.push((own.join("machine-id"), "/etc/machine-id".into()));
+    binds.extend(system.iter().map(|folder| (folder.clone(), folder.clone())));
     binds.push((place.join("bin").join("transom"), PROGRAM.into()));
     binds.push((host::host_namespace(place), HOST_NETWORK.into()));
     NodePlan {
@@ -109,16 +109,54 @@ pub(crate) fn prepare(place: &Place, state: &State, index: usize) -> Result<(), 
     for file in ["transom/bin/transom", "transom/netns-host"] {
         files::write(&run.join(file), b"", 0o755)?;
     }
-    let machine_id = own.join("machine-id");
-    if !machine_id.exists() {
-        let text = format!("{}\n", machine_id_of(&mut base::Rng::from_os()));
-        files::write(&machine_id, text.as_bytes(), 0o444)?;
-    }
+    identify(&own.join("upper"), name)?;
     agent_config(place, state, index).save(&own.join("data/agent.yaml"))
 }
 
-fn machine_id_of(random: &mut base::Rng) -> String {
-    format!("{:016x}{:016x}", random.u64(), random.u64())
+/// Files of the node's `/etc` that are not the host's. They are written into the overlay's upper
+/// folder, so that a link in the host's `/etc` does not matter.
+fn identify(upper: &Path, name: &str) -> Result<(), Error> {
+    let etc = upper.join("etc");
+    files::folder(&etc, 0o755)?;
+    let machine_id = etc.join("machine-id");
+    if !machine_id.exists() {
+        let mut random = base::Rng::from_os();
+        let text = format!("{:016x}{:016x}\n", random.u64(), random.u64());
+        files::write(&machine_id, text.as_bytes(), 0o444)?;
+    }
+    files::write(&etc.join("hostname"), format!("{name}\n").as_bytes(), 0o644)?;
+    let read = |path: &str| files::read(Path::new(path)).ok().flatten();
+    let text = resolvers(
+        read("/etc/resolv.conf"),
+        read("/run/systemd/resolve/resolv.conf"),
+    );
+    files::write(&etc.join("resolv.conf"), text.as_bytes(), 0o644)
+}
+
+/// The host's resolver file; instead of one with nothing but a resolver on the host's loopback,
+/// which nodes do not reach, the one with systemd-resolved's servers. Pure.
+/// Source: kubernetes v1.36 cmd/kubeadm/app/componentconfigs/kubelet.go (the same choice).
+fn resolvers(usual: Option<String>, real: Option<String>) -> String {
+    let usual = usual.unwrap_or_default();
+    let mut servers = usual
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver "));
+    let reachable = servers.any(|server| !server.trim().starts_with("127."));
+    match real {
+        Some(real) if !reachable => real,
+        _ => usual,
+    }
+}
+
+/// The host's mounts that hold programs: an overlay over `/` does not show them. Pure.
+pub(crate) fn system_mounts(mounts: &[PathBuf]) -> Vec<PathBuf> {
+    let roots = ["/usr", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/srv"];
+    let of_system = |path: &&PathBuf| roots.iter().any(|root| path.starts_with(root));
+    let mut found: Vec<PathBuf> = mounts.iter().filter(of_system).cloned().collect();
+    found.sort();
+    // A bind takes along what is mounted below it.
+    found.dedup_by(|below, above| below.starts_with(above));
+    found
 }
 
 fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {

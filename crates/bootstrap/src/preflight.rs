@@ -217,7 +217,25 @@ fn control_groups() -> Vec<Finding> {
             "remove it from cgroup_disable= on the kernel's command line",
         )
     };
-    missing.map(finding).collect()
+    let mut findings: Vec<Finding> = missing.map(finding).collect();
+    if rustix::process::geteuid().is_root() {
+        let layout = std::sync::Arc::new(layout);
+        let probe = || -> Result<(), cgroups::Error> {
+            let path = format!("/transom-probe-{}", std::process::id());
+            let group = cgroups::Group::new(&layout, &path)?;
+            let made = group.create();
+            group.remove()?;
+            made
+        };
+        if let Err(error) = probe() {
+            findings.push(Finding::new(
+                "control groups",
+                Chain(&error),
+                "make /sys/fs/cgroup writable (a container needs its own writable hierarchy)",
+            ));
+        }
+    }
+    findings
 }
 
 fn disk(root: &Path) -> Vec<Finding> {

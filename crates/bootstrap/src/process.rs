@@ -1,7 +1,7 @@
 //! Processes of a cluster: started in the background, found again after a kill of their starter,
 //! ended within a time limit.
 //!
-//! A process is its pid and its start time, so that a reused pid is never mistaken for it. Waits
+//! A process is its boot, pid and start time: a reused pid is never mistaken for it. Waits
 //! are on a pidfd, without polling. Source: pidfd_open(2), proc_pid_stat(5).
 
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::error::Error;
 use crate::files;
+use crate::sysctl::boot_id;
 
 /// A process that cannot be mistaken for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,22 +115,20 @@ impl Process {
             return Ok(None);
         };
         let mut numbers = text.split_whitespace();
-        let (Some(pid), Some(start)) = (numbers.next(), numbers.next()) else {
+        let mut next = || numbers.next().unwrap_or_default();
+        let (Ok(pid), Ok(start), boot) = (next().parse(), next().parse(), next()) else {
             return Ok(None);
         };
-        let (Ok(pid), Ok(start)) = (pid.parse(), start.parse()) else {
+        if boot != boot_id()? {
             return Ok(None);
-        };
+        }
         Ok(Some(Self { pid, start }).filter(Self::is_alive))
     }
 
     /// Remembers the process in a file.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        files::write(
-            path,
-            format!("{} {}\n", self.pid, self.start).as_bytes(),
-            0o644,
-        )
+        let text = format!("{} {} {}\n", self.pid, self.start, boot_id()?);
+        files::write(path, text.as_bytes(), 0o644)
     }
 
     fn descriptor(&self) -> Option<OwnedFd> {

@@ -156,7 +156,7 @@ fn life_of_a_cluster() {
         .run(|| clusters(&world.options()))
         .unwrap()
         .unwrap();
-    assert_eq!(listed, [cluster.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&cluster));
 
     // A node is a host of its own: name, processes, folders, control groups, network.
     assert_eq!(world.exec("life-0", &["/bin/sh", "-c", "exit 7"]), 7);
@@ -286,4 +286,102 @@ fn refusals() {
     };
     assert!(refuse(&name).starts_with("cluster name \"No/Good\": is not a lower-case DNS label"));
     assert_eq!(world.left(&before), Vec::<String>::new());
+}
+
+/// Environment variable that makes `up_in_child` work instead of returning at once.
+const CHILD: &str = "TRANSOM_TEST_UP";
+
+/// Not a test of its own: the process that `killed_at_random` kills.
+#[test]
+fn up_in_child() {
+    let Ok(folder) = std::env::var(CHILD) else {
+        return;
+    };
+    let folder = PathBuf::from(folder);
+    let request = Up {
+        nodes: 2,
+        kubeconfig: Some(folder.join("kubeconfig")),
+        options: Options {
+            root: Some(folder.join("data")),
+            program: Some(folder.join("stand-in")),
+        },
+        ..Up::new("random")
+    };
+    let _ = up(&request, &mut |_| {});
+}
+
+/// `up` killed at any moment: the next `up` completes it, or `down` leaves nothing.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the killed process is this test's own program"
+)]
+fn killed_at_random() {
+    let Some(world) = World::new("random") else {
+        return;
+    };
+    let before = world.snapshot();
+    let mut random = base::Rng::from_os();
+    for round in 0..16 {
+        let delay = Duration::from_millis(5 + random.below(300));
+        let spawn = || {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "local::tests::up_in_child", "--test-threads=1"])
+                .env(CHILD, world.folder.path())
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let mut child = world.outside.run(spawn).unwrap();
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if round % 2 == 1 {
+            let cluster = world.up(2).unwrap();
+            assert!(cluster.server_pid.is_some(), "after {delay:?}");
+            assert!(
+                cluster.nodes.iter().all(|node| node.pid.is_some()),
+                "after {delay:?}"
+            );
+        }
+        match world.down() {
+            Ok(()) | Err(crate::Error::NoCluster(_)) => {}
+            Err(error) => panic!("after {delay:?}: {}", base::Chain(&error)),
+        }
+        assert_eq!(world.left(&before), Vec::<String>::new(), "after {delay:?}");
+    }
+}
+
+/// A reboot takes processes, namespaces, links and tables, and leaves files: `up` resumes.
+#[test]
+fn after_a_reboot() {
+    let Some(world) = World::new("reboot") else {
+        return;
+    };
+    let cluster = world.up(1).unwrap();
+    kill(cluster.server_pid.unwrap());
+    kill(cluster.nodes[0].pid.unwrap());
+    let place = crate::cluster::Place::new(&world.folder.path().join("data"), "reboot").unwrap();
+    crate::host::mounts::unmount_below(&place.dir()).unwrap();
+    world
+        .outside
+        .run(|| {
+            let mut handle = netlink::Handle::open().unwrap();
+            assert!(handle.delete_link_named(&place.link()).unwrap());
+            let mut batch = netlink::nft::Batch::new();
+            batch.delete_table(&place.table());
+            netlink::Nft::open().unwrap().commit(batch).unwrap();
+        })
+        .unwrap();
+    let listed = world
+        .outside
+        .run(|| clusters(&world.options()))
+        .unwrap()
+        .unwrap();
+    assert_eq!((listed[0].server_pid, listed[0].nodes[0].pid), (None, None));
+    let resumed = world.up(1).unwrap();
+    assert!(resumed.server_pid.is_some() && resumed.nodes[0].pid.is_some());
+    assert_eq!(world.exec("reboot-0", &["/bin/true"]), 0);
+    world.down().unwrap();
 }
