@@ -114,12 +114,25 @@ fn init(node: &Node, channel: &OwnedFd, net: Option<OwnedFd>) -> Result<()> {
         return fail("the node's creator is gone");
     }
     sys::unshare(libc::CLONE_NEWCGROUP).during(|| "make a cgroup namespace".into())?;
+    leave_top(node)?;
     mount_all(node)?;
     for setting in &node.sysctls {
         rootfs::set_sysctl(setting)?;
     }
     sys::send(channel.as_fd(), b"R", &[]).during(|| "report".into())?;
     respawn(node, &output)
+}
+
+/// Moves into a group below the node's: the unified tree hands controllers down only from a group
+/// without processes of its own (cgroups(7), "no internal processes").
+fn leave_top(node: &Node) -> Result<()> {
+    if node.cgroup.unified.is_empty() {
+        return Ok(());
+    }
+    let leaf = format!("{}/init", node.cgroup.unified);
+    let describe = || format!("join control group {leaf}");
+    std::fs::create_dir_all(&leaf).during(describe)?;
+    std::fs::write(format!("{leaf}/cgroup.procs"), "0").during(describe)
 }
 
 fn mount_all(node: &Node) -> Result<()> {
