@@ -64,7 +64,7 @@ const metaPackage = "k8s.io/apimachinery/pkg/apis/meta/v1"
 // Kinds of the meta package; each group-version registers most of them, one row each is enough.
 var metaKinds = []any{
 	metav1.Status{}, metav1.APIVersions{}, metav1.APIGroup{}, metav1.APIGroupList{},
-	metav1.APIResourceList{}, metav1.List{}, metav1.DeleteOptions{}, metav1.CreateOptions{},
+	metav1.APIResourceList{}, metav1.DeleteOptions{}, metav1.CreateOptions{},
 	metav1.UpdateOptions{}, metav1.PatchOptions{}, metav1.GetOptions{}, metav1.ListOptions{},
 	metav1.WatchEvent{}, metav1.Table{}, metav1.TableOptions{}, metav1.PartialObjectMetadata{},
 	metav1.PartialObjectMetadataList{},

@@ -11,7 +11,8 @@
 use smallvec::SmallVec;
 
 use crate::dom::{Dom, Node, Value, write_float, write_int, write_string};
-use crate::table::{Field, Leaf, Shape, ShapeId, Table, TypeId};
+use crate::names::Name;
+use crate::table::{ABSENT_OMITTED, Field, Leaf, Shape, ShapeId, Table, TypeId};
 
 /// The canonical JSON of `node`, a value of the type `ty`.
 #[must_use]
@@ -90,30 +91,52 @@ impl Encoder<'_> {
         }
     }
 
+    #[inline]
     fn field(&mut self, field: &Field, node: Option<Node>, depth: usize) {
-        let shape = self.table.shape(field.shape);
-        let node = node.filter(|node| {
-            self.dom.value(*node) != Value::Null
-                || matches!(shape, Shape::Leaf(Leaf::Any | Leaf::Raw))
-        });
-        let omitted = match node {
-            Some(node) => !field.pointer() && field.omit_empty() && self.empty(shape, node),
-            None if field.pointer() => field.omit_empty() || field.omit_zero(),
-            None => (field.omit_empty() && can_be_empty(shape)) || field.omit_zero(),
-        };
-        if omitted {
-            return;
+        match node {
+            None if field.flags & ABSENT_OMITTED != 0 => {}
+            None => self.absent(field, depth),
+            Some(node) => self.present(field, node, depth),
         }
+    }
+
+    fn key(&mut self, field: &Field) {
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
         }
-        self.out.push(b'"');
-        self.out
-            .extend_from_slice(self.table.json_name(field).as_bytes());
-        self.out.extend_from_slice(b"\":");
-        match node {
-            None if field.pointer() => self.out.extend_from_slice(b"null"),
-            node => self.value(field.shape, node, depth),
+        match Name::quoted(field.code) {
+            Some(key) => self.out.extend_from_slice(key.as_bytes()),
+            None => {
+                write_string(self.out, self.table.json_name(field));
+                self.out.push(b':');
+            }
+        }
+    }
+
+    fn absent(&mut self, field: &Field, depth: usize) {
+        self.key(field);
+        match field.pointer() {
+            true => self.out.extend_from_slice(b"null"),
+            false => self.value(field.shape, None, depth),
+        }
+    }
+
+    fn present(&mut self, field: &Field, node: Node, depth: usize) {
+        let shape = self.table.shape(field.shape);
+        let value = self.dom.value(node);
+        let kept = matches!(shape, Shape::Leaf(Leaf::Any | Leaf::Raw));
+        if value == Value::Null && !kept {
+            return self.field(field, None, depth);
+        }
+        if !field.pointer() && field.omit_empty() && self.empty(shape, node) {
+            return;
+        }
+        self.key(field);
+        match (shape, value) {
+            (Shape::Leaf(Leaf::Str | Leaf::Quantity), Value::Str(text)) => {
+                write_string(self.out, text);
+            }
+            _ => self.value(field.shape, Some(node), depth),
         }
     }
 
@@ -121,7 +144,7 @@ impl Encoder<'_> {
     fn empty(&self, shape: Shape, node: Node) -> bool {
         match (shape, self.dom.value(node)) {
             (Shape::Leaf(Leaf::Any), _) => false,
-            (shape, _) if !can_be_empty(shape) => false,
+            (shape, _) if !shape.can_be_empty() => false,
             (_, Value::Null | Value::Bool(false) | Value::Int(0) | Value::Str("")) => true,
             (_, Value::Float(f)) => f == 0.0,
             (_, Value::List | Value::Map) => self.dom.is_empty(node),
@@ -231,27 +254,6 @@ impl Encoder<'_> {
     fn sorted(&mut self, node: Node) {
         self.dom.write_sorted(node, self.out);
     }
-}
-
-/// Whether Go's omitempty can apply: not to structs by value.
-fn can_be_empty(shape: Shape) -> bool {
-    !matches!(
-        shape,
-        Shape::Struct(_)
-            | Shape::Leaf(
-                Leaf::Time
-                    | Leaf::MicroTime
-                    | Leaf::Duration
-                    | Leaf::Quantity
-                    | Leaf::IntOrString
-                    | Leaf::Raw
-                    | Leaf::Fields
-                    | Leaf::Json
-                    | Leaf::SchemaOrBool
-                    | Leaf::SchemaOrArray
-                    | Leaf::SchemaOrStrings
-            )
-    )
 }
 
 fn zero(leaf: Leaf) -> &'static [u8] {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod decode;
+mod defaults;
 pub mod dom;
 pub mod encode;
 mod names;
@@ -11,6 +12,7 @@ pub mod table;
 pub mod yaml;
 
 pub use decode::{DecodeError, Decoded, Finding, FindingKind, decode_json};
+pub use defaults::apply_defaults;
 pub use dom::{Dom, Limits, Node, Ref, SyntaxError, Value};
 pub use encode::{encode_json, write_json};
 pub use names::Name;

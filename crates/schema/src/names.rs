@@ -6,7 +6,7 @@
 
 mod list;
 
-use list::NAMES;
+use list::{NAMES, QUOTED};
 
 /// The number of a static name, or (above [`STATIC`]) of a name of one document.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,30 +21,36 @@ const SLOTS: usize = 1 << BITS;
 static INDEX: [u16; SLOTS] = build();
 
 /// A small multiplicative hash; quality matters less than a short run time on short keys.
+#[inline]
 pub(crate) const fn hash(key: &[u8]) -> u32 {
-    let mut state = key.len() as u64;
-    let mut i = 0;
-    while i + 8 <= key.len() {
-        let word = u64::from_le_bytes([
-            key[i],
-            key[i + 1],
-            key[i + 2],
-            key[i + 3],
-            key[i + 4],
-            key[i + 5],
-            key[i + 6],
-            key[i + 7],
-        ]);
-        state = mix(state, word);
-        i += 8;
+    let len = key.len();
+    let mut state = len as u64;
+    if len >= 8 {
+        let mut at = 0;
+        while at + 8 < len {
+            state = mix(state, word(key, at));
+            at += 8;
+        }
+        state = mix(state, word(key, len - 8));
+    } else if len >= 4 {
+        state = mix(state, half(key, 0) | half(key, len - 4) << 32);
+    } else if len > 0 {
+        let ends = (key[0] as u64) | (key[len / 2] as u64) << 8 | (key[len - 1] as u64) << 16;
+        state = mix(state, ends);
     }
-    let mut tail = 0u64;
-    while i < key.len() {
-        tail = (tail << 8) | key[i] as u64;
-        i += 1;
-    }
-    state = mix(state, tail);
     (state ^ (state >> 32)) as u32
+}
+
+const fn word(key: &[u8], at: usize) -> u64 {
+    half(key, at) | half(key, at + 4) << 32
+}
+
+const fn half(key: &[u8], at: usize) -> u64 {
+    let (_, tail) = key.split_at(at);
+    match tail.first_chunk::<4>() {
+        Some(bytes) => u32::from_le_bytes(*bytes) as u64,
+        None => 0,
+    }
 }
 
 const fn mix(state: u64, word: u64) -> u64 {
@@ -121,7 +127,14 @@ impl Name {
         lookup(key.as_bytes(), hash(key.as_bytes()))
     }
 
+    /// `"name":` of a static name.
+    #[inline]
+    pub(crate) fn quoted(code: u32) -> Option<&'static str> {
+        QUOTED.get(code as usize).copied()
+    }
+
     /// The text of a static name; a document's own name has none here.
+    #[inline]
     #[must_use]
     pub fn text(self) -> Option<&'static str> {
         NAMES.get(self.0 as usize).copied()

@@ -138,6 +138,8 @@ pub(crate) const LIST_ATOMIC: u16 = 128;
 pub(crate) const LIST_MAP: u16 = 256;
 pub(crate) const LIST_SET: u16 = 512;
 pub(crate) const NULLABLE: u16 = 1024;
+/// An absent value is left out of JSON; follows from shape and the other flags.
+pub(crate) const ABSENT_OMITTED: u16 = 2048;
 
 impl Field {
     /// The shape of the value; behind the pointer when it is one.
@@ -230,6 +232,10 @@ pub(crate) const TYPE_LENIENT: u16 = 2;
 pub(crate) const TYPE_PRESERVE: u16 = 4;
 /// `x-kubernetes-embedded-resource`.
 pub(crate) const TYPE_EMBEDDED: u16 = 8;
+/// A field of the type has a default.
+pub(crate) const TYPE_DEFAULTS: u16 = 16;
+/// The type or one that it reaches has a default.
+pub(crate) const TYPE_DEFAULTS_BELOW: u16 = 32;
 
 #[derive(Clone, Debug)]
 struct Package {
@@ -436,7 +442,62 @@ impl Table {
     #[inline]
     #[must_use]
     pub fn json_name(&self, field: &Field) -> &str {
-        self.str(field.name)
+        match Name(field.code).text() {
+            Some(text) => text,
+            None => self.str(field.name),
+        }
+    }
+
+    /// Notes what follows from other facts; when all types are there.
+    fn derive(&mut self) {
+        for n in 0..self.fields.len() {
+            let field = self.fields[n];
+            let empty = field.pointer() || self.shape(field.shape).can_be_empty();
+            if field.omit_zero() || (field.omit_empty() && empty) {
+                self.fields[n].flags |= ABSENT_OMITTED;
+            }
+        }
+        self.mark_defaults();
+    }
+
+    /// Marks the types that have defaults, themselves or below; when all types are there.
+    fn mark_defaults(&mut self) {
+        for n in 0..self.types.len() {
+            let id = TypeId(n as u16);
+            if self.fields(id).iter().any(|f| f.flags & DEFAULTED != 0) {
+                self.types[n].flags |= TYPE_DEFAULTS | TYPE_DEFAULTS_BELOW;
+            }
+        }
+        loop {
+            let mut changed = false;
+            for n in 0..self.types.len() {
+                if self.types[n].flags & TYPE_DEFAULTS_BELOW == 0
+                    && self
+                        .fields(TypeId(n as u16))
+                        .iter()
+                        .any(|f| self.defaults_in(f.shape))
+                {
+                    self.types[n].flags |= TYPE_DEFAULTS_BELOW;
+                    changed = true;
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Whether defaults can apply inside of a value of that shape.
+    #[inline]
+    pub(crate) fn defaults_in(&self, mut shape: ShapeId) -> bool {
+        loop {
+            shape = match self.shape(shape) {
+                Shape::Leaf(_) => return false,
+                Shape::Struct(id) => return self.ty(id).flags & TYPE_DEFAULTS_BELOW != 0,
+                Shape::List { item, .. } => item,
+                Shape::Map { value } => value,
+            }
+        }
     }
 
     fn fact<'t>(&'t self, field: &Field, mark: &str) -> Option<&'t str> {
@@ -541,7 +602,36 @@ impl Table {
     }
 }
 
+impl Shape {
+    /// Whether Go's omitempty can apply: not to structs by value.
+    #[inline]
+    pub(crate) fn can_be_empty(self) -> bool {
+        match self {
+            Shape::Struct(_) => false,
+            Shape::Leaf(leaf) => leaf.can_be_empty(),
+            _ => true,
+        }
+    }
+}
+
 impl Leaf {
+    fn can_be_empty(self) -> bool {
+        !matches!(
+            self,
+            Leaf::Time
+                | Leaf::MicroTime
+                | Leaf::Duration
+                | Leaf::Quantity
+                | Leaf::IntOrString
+                | Leaf::Raw
+                | Leaf::Fields
+                | Leaf::Json
+                | Leaf::SchemaOrBool
+                | Leaf::SchemaOrArray
+                | Leaf::SchemaOrStrings
+        )
+    }
+
     /// The Go type, as error messages spell it.
     #[must_use]
     pub fn go_type(self) -> &'static str {

@@ -363,28 +363,6 @@ impl<'a> LabelSelectorRequirement<'a> {
 }
 
 #[derive(Copy, Clone, Debug)]
-pub struct List<'a>(pub Ref<'a>);
-
-impl<'a> List<'a> {
-    pub fn kind(self) -> &'a str {
-        const N: Name = Name::of("kind");
-        self.0.child(N).text()
-    }
-    pub fn api_version(self) -> &'a str {
-        const N: Name = Name::of("apiVersion");
-        self.0.child(N).text()
-    }
-    pub fn metadata(self) -> ListMeta<'a> {
-        const N: Name = Name::of("metadata");
-        ListMeta(self.0.child(N))
-    }
-    pub fn items(self) -> impl Iterator<Item = Ref<'a>> + Clone + use<'a> {
-        const N: Name = Name::of("items");
-        self.0.list_under(N)
-    }
-}
-
-#[derive(Copy, Clone, Debug)]
 pub struct ListMeta<'a>(pub Ref<'a>);
 
 impl<'a> ListMeta<'a> {

@@ -23,11 +23,48 @@ static SAFE: [bool; 256] = {
     safe
 };
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// High bit set in the first byte that is not [`SAFE`], and maybe in later ones.
+#[inline]
+fn stops(word: u64) -> u64 {
+    let is = |byte: u8| {
+        let difference = word ^ (ONES * u64::from(byte));
+        difference.wrapping_sub(ONES) & !difference
+    };
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    // 0x3c and 0x3e differ in one bit, as do 0x22 and 0x26 after it.
+    let angle = (word & !(ONES * 2)) ^ (ONES * 0x3c);
+    let quote = (word & !(ONES * 4)) ^ (ONES * 0x22);
+    let pairs = (angle.wrapping_sub(ONES) & !angle) | (quote.wrapping_sub(ONES) & !quote);
+    (control | pairs | is(b'\\') | is(0xe2)) & (ONES << 7)
+}
+
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
     let bytes = text.as_bytes();
-    let mut from = 0;
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
     let mut i = 0;
+    let mut plain = true;
+    while let Some(chunk) = bytes.get(i..).and_then(|rest| rest.first_chunk::<8>()) {
+        if stops(u64::from_le_bytes(*chunk)) != 0 {
+            plain = false;
+            break;
+        }
+        i += 8;
+    }
+    if plain && bytes[i..].iter().all(|b| SAFE[*b as usize]) {
+        out.extend_from_slice(bytes);
+    } else {
+        write_escaped(out, bytes, i);
+    }
+    out.push(b'"');
+}
+
+/// Writes the content of a string that may need escapes from `i` on.
+#[inline(never)]
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8], mut i: usize) {
+    let mut from = 0;
     while let Some(&b) = bytes.get(i) {
         if SAFE[b as usize] {
             i += 1;
@@ -63,9 +100,7 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
         from = i;
     }
     out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
 }
-
 pub(crate) fn write_int(out: &mut Vec<u8>, n: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }

@@ -262,7 +262,7 @@ impl Builder {
                 flags: *flags,
             });
         }
-        Table {
+        let mut table = Table {
             text: Cow::Owned(self.text),
             packages: vec![Package { alias, path: alias }],
             types,
@@ -272,7 +272,9 @@ impl Builder {
             kinds: self.kinds,
             named: HashMap::new(),
             schema_props: None,
-        }
+        };
+        table.derive();
+        table
     }
 
     /// The shape of an untyped value.

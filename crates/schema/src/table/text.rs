@@ -246,6 +246,7 @@ impl Reader {
                 .extend(fields.iter().enumerate().map(|(n, f)| (f.code, n as u16)));
             table.sorted[first..].sort_unstable();
         }
+        table.derive();
         table.schema_props = table.named("apiextensions.v1.JSONSchemaProps");
         self.table
     }
