@@ -1,6 +1,11 @@
 //! What can go wrong, in the words of whoever has to act on it.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::Revision;
+use crate::seal::SealError;
 
 /// A failed operation on the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,6 +53,110 @@ pub enum StoreError {
     /// A key without bytes.
     #[error("empty key")]
     EmptyKey,
+    /// No room, by the configured ceiling or on the disk. Nothing was written.
+    #[error(
+        "write {key}: {path} is full ({reason}); delete objects or raise the limit, \
+         history is given back by compaction"
+    )]
+    Full {
+        /// First key of the transaction.
+        key: String,
+        /// The database.
+        path: PathBuf,
+        /// Which limit was met.
+        reason: String,
+    },
+    /// The log could not take the transaction. Nothing was written.
+    #[error("write {key} to {path}")]
+    Write {
+        /// First key of the transaction.
+        key: String,
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<rusqlite::Error>,
+    },
+    /// The disk failed in the middle: the transaction may or may not be there.
+    #[error("write {key} to {path}: outcome unknown until the database opens again")]
+    Unknown {
+        /// First key of the transaction.
+        key: String,
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<rusqlite::Error>,
+    },
+    /// A value could not be sealed.
+    #[error("seal {key}")]
+    Seal {
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        cause: SealError,
+    },
+    /// A file of the store cannot be used.
+    #[error("{operation} {path}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// The key file cannot be used.
+    #[error("{operation} key file {path}: without it the store cannot be read")]
+    KeyFile {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// The database could not be opened.
+    #[error("{operation} {path}")]
+    Open {
+        /// What was tried.
+        operation: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<rusqlite::Error>,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The database does not hold together. It was not changed.
+    #[error(
+        "{path} is damaged: {detail}; nothing was changed: restore a snapshot, \
+         or move the file away to start empty"
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// Written by a newer version.
+    #[error("{path} has format {found}, this version reads up to {supported}")]
+    Format {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest one known.
+        supported: i64,
+    },
     /// The store was shut down.
     #[error("the store is closed")]
     Closed,
@@ -71,11 +180,21 @@ impl StoreError {
     pub fn retry(&self) -> Retry {
         match self {
             StoreError::Compacted { .. } => Retry::Restart,
-            StoreError::Future { .. } => Retry::Later,
+            StoreError::Future { .. } | StoreError::Full { .. } | StoreError::Write { .. } => {
+                Retry::Later
+            }
+            StoreError::Unknown { .. } => Retry::Unknown,
             StoreError::TooLarge { .. }
             | StoreError::TooManyOps { .. }
             | StoreError::DuplicateKey { .. }
             | StoreError::EmptyKey
+            | StoreError::Seal { .. }
+            | StoreError::File { .. }
+            | StoreError::KeyFile { .. }
+            | StoreError::Open { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Format { .. }
             | StoreError::Closed => Retry::Never,
         }
     }

@@ -8,16 +8,21 @@
 //! log has not taken.
 //! Source of the semantics: etcd v3.6 server/storage/mvcc.
 
+mod codec;
 mod error;
+mod log;
 mod mvcc;
 mod record;
+mod seal;
 mod store;
 mod txn;
 mod watch;
+mod writer;
 
 pub use crate::error::{Retry, StoreError};
 pub use crate::mvcc::Mvcc;
-pub use crate::store::Store;
+pub use crate::seal::{KeyFile, NoSeal, SealError, Sealer};
+pub use crate::store::{Config, Retention, Seal, Stats, Store};
 pub use crate::txn::{
     Compare, Durability, Event, EventKind, KeyValue, MAX_KEY_BYTES, MAX_OPS, MAX_VALUE_BYTES, Op,
     Outcome, Page, Range, Revision, Txn,

@@ -20,17 +20,17 @@ mod stage;
 pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use self::scan::Scan;
 pub(crate) use self::stage::Stage;
 use crate::mvcc::expiry::Expiry;
 use crate::record::{Entry, Record};
 use crate::{Event, KeyValue, Outcome, Revision, StoreError, Txn};
 
 /// The core: every key, every version since the last compaction.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Mvcc {
     live: BTreeSet<Record>,
     /// Versions that were replaced or deleted behind the compaction point, oldest first.
@@ -43,6 +43,19 @@ pub struct Mvcc {
     gaps: Vec<(u64, u64)>,
     live_bytes: usize,
     log_bytes: usize,
+}
+
+impl fmt::Debug for Mvcc {
+    /// Sizes only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Mvcc");
+        debug
+            .field("revision", &self.revision)
+            .field("compacted", &self.compacted);
+        debug
+            .field("keys", &self.live.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A version that was current in `record.modified()..until`.
@@ -62,6 +75,45 @@ impl Mvcc {
             revision: 1,
             ..Mvcc::default()
         }
+    }
+
+    pub(crate) fn at_compaction(compacted: u64) -> Mvcc {
+        Mvcc {
+            revision: compacted.max(1),
+            compacted,
+            ..Mvcc::default()
+        }
+    }
+
+    /// Sets the live keys, sorted by key.
+    pub(crate) fn fill(&mut self, records: Vec<(Record, Option<i64>)>) {
+        for (record, expires) in &records {
+            self.live_bytes += record.len();
+            self.expiry.set(record, *expires);
+        }
+        // From a sorted iterator: leaves filled to the brim.
+        self.live = records.into_iter().map(|(record, _)| record).collect();
+    }
+
+    /// Goes to a later revision in which nothing changed.
+    pub(crate) fn advance(&mut self, revision: u64) {
+        self.revision = self.revision.max(revision);
+    }
+
+    /// Revisions between the two are lost: nobody may go on from them.
+    pub(crate) fn add_gap(&mut self, low: u64, high: u64) {
+        self.gaps.push((low, high));
+    }
+
+    pub(crate) fn current(&self, key: &[u8]) -> Option<Record> {
+        self.live.get(key).cloned()
+    }
+
+    /// The revision up to which history goes when its older half is forgotten.
+    pub(crate) fn middle(&self) -> Option<u64> {
+        self.log
+            .get(self.log.len() / 2)
+            .map(|entry| entry.record.modified())
     }
 
     /// The newest revision.

@@ -1,20 +1,102 @@
 //! The front door: reads from the committed view, writes through the writer, watches.
 //!
-//! Cheap to clone; all clones are one store.
+//! Cheap to clone; all clones are one store. The last one to go closes it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use parking_lot::{Mutex, RwLock};
+use std::time::Duration;
 
 use base::Clock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
 
+use crate::codec::Encoder;
+use crate::log::files;
+use crate::log::sqlite::Sqlite;
 use crate::mvcc::{Mvcc, Stage};
 use crate::record::Entry;
+use crate::seal::{KeyFile, NoSeal, Sealer};
 use crate::watch::{Hub, Watcher};
-use crate::{KeyValue, Outcome, Page, Range, Revision, StoreError, Txn};
+use crate::writer::{Parts, Queue, Request, Writer};
+use crate::{KeyValue, Op, Outcome, Page, Range, Revision, StoreError, Txn};
 
 /// Keys that a range reads under one read lock.
 const STEP: usize = 1024;
+
+/// How values are protected on disk.
+#[derive(Clone, Debug)]
+pub enum Seal {
+    /// AES-256-GCM with the keys of this file, which is made together with the database.
+    KeyFile(PathBuf),
+    /// Something else.
+    With(Arc<dyn Sealer>),
+    /// Not at all.
+    Off,
+}
+
+/// How much history is kept for watches and reads at a revision, whichever ends first.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Age.
+    pub age: Duration,
+    /// Changes.
+    pub events: usize,
+    /// Bytes of replaced and deleted values.
+    pub bytes: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            age: Duration::from_secs(600),
+            events: 200_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+/// A store on disk.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database; files with the same beginning stand beside it.
+    pub path: PathBuf,
+    /// Protection of values.
+    pub seal: Seal,
+    /// Puts are refused above this size.
+    pub ceiling_bytes: u64,
+    /// How much history is kept.
+    pub retention: Retention,
+    /// Tells the time that times to live are counted in.
+    pub clock: Arc<dyn Clock>,
+    /// Names this boot of the machine, by default the kernel's id: after an unclean stop under
+    /// another name, what was not flushed counts as lost.
+    pub boot_id: String,
+}
+
+impl Config {
+    /// Defaults: sealed with a key file beside the database, 8 GiB.
+    pub fn new(path: &Path) -> Config {
+        Config {
+            path: path.to_owned(),
+            seal: Seal::KeyFile(files::beside(path, ".key")),
+            ceiling_bytes: 8 << 30,
+            retention: Retention::default(),
+            clock: Arc::new(base::SystemClock),
+            boot_id: files::boot_id(),
+        }
+    }
+
+    fn sealer(&self, exists: bool) -> Result<Arc<dyn Sealer>, StoreError> {
+        Ok(match &self.seal {
+            Seal::Off => Arc::new(NoSeal),
+            Seal::With(sealer) => Arc::clone(sealer),
+            // A new key for an old database would only hide that the old one is gone; an old key
+            // for a new database may seal others too.
+            Seal::KeyFile(path) if exists || path.exists() => Arc::new(KeyFile::load(path)?),
+            Seal::KeyFile(path) => Arc::new(KeyFile::create(path)?),
+        })
+    }
+}
 
 /// What readers, watchers and the writer share.
 #[derive(Debug)]
@@ -23,45 +105,123 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
 }
 
+/// Sizes, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Keys.
+    pub keys: usize,
+    /// Bytes of keys and values.
+    pub live_bytes: usize,
+    /// Changes in the history.
+    pub history_events: usize,
+    /// Bytes that only the history keeps.
+    pub history_bytes: usize,
+}
+
 /// A revisioned key-value store.
 #[derive(Clone, Debug)]
 pub struct Store {
     core: Arc<Core>,
-    clock: Arc<dyn Clock>,
-    writer: Arc<Mutex<()>>,
+    way: Arc<Way>,
+}
+
+/// How a transaction gets done.
+#[derive(Debug)]
+enum Way {
+    /// At once, by the caller.
+    Inline {
+        clock: Arc<dyn Clock>,
+        one: Mutex<()>,
+    },
+    /// By the writer, through the log.
+    Logged {
+        writer: Writer,
+        encoder: Arc<Encoder>,
+    },
 }
 
 impl Store {
-    /// A store without a disk or a thread, for tests and the simulator: a transaction is done
-    /// when [`Store::txn`] returns, keys expire when [`Store::expire`] is called.
+    /// Opens a store, or makes it. Reads all of it: blocks.
+    pub fn open(config: &Config) -> Result<Store, StoreError> {
+        let sealer = |exists| config.sealer(exists);
+        let (log, loaded, sealer) =
+            Sqlite::open(&config.path, config.ceiling_bytes, sealer, &config.boot_id)?;
+        let core = Core::new(loaded.mvcc);
+        let encoder = Arc::new(Encoder::new(sealer));
+        let writer = Writer::start(Parts {
+            core: Arc::clone(&core),
+            clock: Arc::clone(&config.clock),
+            log: Box::new(log),
+            encoder: Arc::clone(&encoder),
+            retention: config.retention,
+            path: config.path.clone(),
+            garbage: loaded.garbage,
+        })?;
+        Ok(Store {
+            core,
+            way: Arc::new(Way::Logged { writer, encoder }),
+        })
+    }
+
+    /// A store on another log, that has nothing in it.
+    #[cfg(test)]
+    pub(crate) fn with_log(
+        log: Box<dyn crate::log::Log>,
+        encoder: Arc<Encoder>,
+        clock: Arc<dyn Clock>,
+        retention: Retention,
+    ) -> Result<Store, StoreError> {
+        let core = Core::new(Mvcc::new());
+        let writer = Writer::start(Parts {
+            core: Arc::clone(&core),
+            clock,
+            log,
+            encoder: Arc::clone(&encoder),
+            retention,
+            path: PathBuf::from("memory"),
+            garbage: Vec::new(),
+        })?;
+        Ok(Store {
+            core,
+            way: Arc::new(Way::Logged { writer, encoder }),
+        })
+    }
+
+    /// A store without a disk or a thread, for tests and the simulator: keys expire and history
+    /// ends only when told to.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Store {
-        let mvcc = Mvcc::new();
-        let hub = Hub::default();
-        hub.start(mvcc.revision().0);
-        let core = Arc::new(Core {
-            view: RwLock::new(mvcc),
-            hub,
-        });
+        let core = Core::new(Mvcc::new());
         Store {
             core,
-            clock,
-            writer: Arc::new(Mutex::new(())),
+            way: Arc::new(Way::Inline {
+                clock,
+                one: Mutex::new(()),
+            }),
         }
     }
 
-    /// Runs a transaction. Dropping the future does not undo it.
+    /// Runs a transaction. Nothing happens until the future is polled; dropping it after that does
+    /// not undo anything.
     pub fn txn(
         &self,
         txn: Txn,
     ) -> impl Future<Output = Result<Outcome, StoreError>> + Send + 'static {
-        let outcome = self.apply(&txn);
-        async move { outcome }
+        let store = self.clone();
+        async move {
+            txn.check()?;
+            match &*store.way {
+                Way::Inline { .. } => store.apply(&txn),
+                Way::Logged { writer, encoder } => enqueue(&writer.queue, encoder, txn).await,
+            }
+        }
     }
 
     fn apply(&self, txn: &Txn) -> Result<Outcome, StoreError> {
-        txn.check()?;
-        let _one = self.writer.lock();
-        let now_ms = self.clock.now().as_millisecond();
+        let Way::Inline { clock, one } = &*self.way else {
+            return Err(StoreError::Closed);
+        };
+        let _one = one.lock();
+        let now_ms = clock.now().as_millisecond();
         let (outcome, stage) = {
             let view = self.core.view.read();
             let mut stage = Stage::new(view.revision().0);
@@ -102,25 +262,91 @@ impl Store {
 
     /// Forgets history up to `revision`, whose state stays readable.
     pub fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.core.view.write().compact(revision.0).map(drop)
+        let rows = self.core.view.write().compact(revision.0)?;
+        if let Way::Logged { writer, .. } = &*self.way {
+            writer.queue.purge(revision.0, rows);
+        }
+        Ok(())
     }
 
     /// Deletes the keys whose time is up; only an in-memory store needs to be told.
     pub fn expire(&self) {
-        let now_ms = self.clock.now().as_millisecond();
-        let due = self.core.view.read().expired(now_ms, usize::MAX);
+        let Way::Inline { clock, .. } = &*self.way else {
+            return;
+        };
+        let due = self
+            .core
+            .view
+            .read()
+            .expired(clock.now().as_millisecond(), usize::MAX);
         for key in due {
-            let ops = vec![crate::Op::Delete { key }];
             let done = self.apply(&Txn {
-                ops,
+                ops: vec![Op::Delete { key }],
                 ..Txn::default()
             });
             base::always!(done.is_ok(), "a delete without compares cannot fail");
         }
     }
+
+    /// Sizes, for metrics.
+    pub fn stats(&self) -> Stats {
+        let view = self.core.view.read();
+        let (history_events, history_bytes) = view.history();
+        Stats {
+            keys: view.len(),
+            live_bytes: view.live_bytes(),
+            history_events,
+            history_bytes,
+        }
+    }
+
+    /// Writes what is queued, ends all watches and marks a clean stop. Blocks. Reads go on
+    /// working; transactions fail with [`StoreError::Closed`].
+    pub fn close(&self) {
+        match &*self.way {
+            Way::Inline { .. } => self.core.hub.close(),
+            Way::Logged { writer, .. } => writer.close(),
+        }
+    }
+}
+
+/// Seals in the caller's thread, then waits for the writer.
+async fn enqueue(queue: &Queue, encoder: &Encoder, txn: Txn) -> Result<Outcome, StoreError> {
+    let room = queue.room(txn.bytes()).await?;
+    let mut sealed = Vec::with_capacity(txn.ops.len());
+    for op in &txn.ops {
+        sealed.push(match op {
+            Op::Delete { .. } => Vec::new(),
+            Op::Put { key, value, .. } => {
+                encoder
+                    .encode(key, value)
+                    .map_err(|cause| StoreError::Seal {
+                        key: crate::txn::display(key),
+                        cause,
+                    })?
+            }
+        });
+    }
+    let (reply, answer) = oneshot::channel();
+    queue.push(Request {
+        txn,
+        sealed,
+        reply,
+        _room: room,
+    })?;
+    answer.await.map_err(|_| StoreError::Closed)?
 }
 
 impl Core {
+    fn new(mvcc: Mvcc) -> Arc<Core> {
+        let hub = Hub::default();
+        hub.start(mvcc.revision().0);
+        Arc::new(Core {
+            view: RwLock::new(mvcc),
+            hub,
+        })
+    }
+
     /// Shows what the log has taken to readers, then to watchers.
     pub(crate) fn publish(&self, stage: Stage) {
         if stage.entries().is_empty() {

@@ -28,7 +28,7 @@ impl fmt::Display for Revision {
 
 /// A key with its value. Key and value share one buffer; a clone copies nothing, and either of
 /// them kept alone keeps both in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
@@ -38,6 +38,23 @@ pub struct KeyValue {
     pub create_revision: Revision,
     /// When this value was written.
     pub mod_revision: Revision,
+}
+
+impl fmt::Debug for KeyValue {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyValue {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+        } = self;
+        write!(
+            f,
+            "{key:?}@{create_revision}/{mod_revision} ({} bytes)",
+            value.len()
+        )
+    }
 }
 
 /// A condition on the state before the transaction.
@@ -53,7 +70,7 @@ pub enum Compare {
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Op {
     /// Writes a value.
     Put {
@@ -69,6 +86,16 @@ pub enum Op {
         /// The key.
         key: Bytes,
     },
+}
+
+impl fmt::Debug for Op {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Put { key, value, .. } => write!(f, "put {key:?} ({} bytes)", value.len()),
+            Op::Delete { key } => write!(f, "delete {key:?}"),
+        }
+    }
 }
 
 impl Op {

@@ -70,14 +70,12 @@ impl Mvcc {
     /// Looks at up to `most` keys; true when all is read.
     pub(crate) fn step(&self, scan: &mut Scan, most: usize) -> Result<bool, StoreError> {
         self.check_readable(scan.at)?;
-        let mut seen = 0;
         let mut next = None;
-        for record in self.at(&scan.start, &scan.end, scan.at) {
+        for (seen, record) in self.at(&scan.start, &scan.end, scan.at).enumerate() {
             if seen == most {
                 next = Some(Bytes::copy_from_slice(record.key()));
                 break;
             }
-            seen += 1;
             if scan.page.items.len() < scan.limit {
                 scan.page.items.push(record.to_kv());
                 continue;

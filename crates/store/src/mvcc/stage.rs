@@ -57,8 +57,8 @@ impl Stage {
             }
         }
         let revision = self.revision + 1;
-        let mut sub = 0;
-        for op in &txn.ops {
+        // Numbered by operation: the writer finds the sealed value of a record by it.
+        for (sub, op) in (0..).zip(&txn.ops) {
             let prev = self.current(op.key(), &committed);
             let (record, expires) = match op {
                 Op::Put { key, value, ttl } => {
@@ -78,7 +78,6 @@ impl Stage {
                 expires,
             });
             self.revision = revision;
-            sub += 1;
         }
         Outcome::Committed {
             revision: Revision(self.revision),

@@ -24,7 +24,7 @@ fn put(store: &Store, keys: &[&str]) {
         ops: keys.iter().map(op).collect(),
         ..Txn::default()
     };
-    drop(store.txn(txn));
+    drop(crate::log::tests::wait(store.txn(txn)));
 }
 
 #[track_caller]
@@ -172,7 +172,9 @@ fn expiry_is_an_event() {
     let clock = Arc::new(base::ManualClock::new(Timestamp::UNIX_EPOCH));
     let store = Store::in_memory(Arc::clone(&clock) as Arc<dyn base::Clock>);
     let second = std::time::Duration::from_secs(1);
-    drop(store.txn(Txn::create("/e".into(), "v".into()).with_ttl(second)));
+    drop(crate::log::tests::wait(
+        store.txn(Txn::create("/e".into(), "v".into()).with_ttl(second)),
+    ));
     let mut watcher = store.watch(b"/", Revision(2)).unwrap();
     store.expire();
     check(&mut watcher, expect![""]);

@@ -1,0 +1,269 @@
+//! From rows to the core: reading a database at start.
+//!
+//! Rows up to the compaction point make the state there; those behind it are replayed and become
+//! history, so that watches resume over a restart. A row that compaction left behind because the
+//! process ended in the middle is recognised and handed back for deletion.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+use crate::codec::Decoder;
+use crate::log::files::{APPLICATION_ID, FORMAT};
+use crate::mvcc::{Mvcc, RowName};
+use crate::record::{Entry, Record};
+use crate::seal::Sealer;
+
+/// Revisions skipped after a power cut: far more than can be written between two flushes.
+pub(crate) const JUMP: u64 = 1_000_000;
+
+/// What a database holds.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) mvcc: Mvcc,
+    /// Rows that nothing needs.
+    pub(crate) garbage: Vec<RowName>,
+    /// The first batch must say that this boot has written.
+    pub(crate) mark: bool,
+    /// Revisions that must never be used, to be written with the mark.
+    pub(crate) gap: Option<(u64, u64)>,
+}
+
+/// Position of a row: revision, then place inside it.
+pub(crate) fn row_id((revision, sub): RowName) -> i64 {
+    (revision << 12 | u64::from(sub)).cast_signed()
+}
+
+fn row_name(id: i64) -> RowName {
+    let id = id.cast_unsigned();
+    (id >> 12, u16::try_from(id & 0xfff).unwrap_or_default())
+}
+
+/// Guards all of a row, also what the seal does not cover.
+pub(crate) fn checksum(
+    id: i64,
+    key: &[u8],
+    created: i64,
+    expires: Option<i64>,
+    value: Option<&[u8]>,
+) -> i64 {
+    let mut hash = crc32fast::Hasher::new();
+    for number in [
+        id,
+        created,
+        expires.unwrap_or(i64::MIN),
+        i64::from(value.is_some()),
+    ] {
+        hash.update(&number.to_le_bytes());
+    }
+    hash.update(key);
+    hash.update(&[0]);
+    hash.update(value.unwrap_or_default());
+    i64::from(hash.finalize())
+}
+
+/// The newest revision of a database.
+pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<u64> {
+    let known: i64 = connection.query_row(
+        "SELECT max(value) FROM (SELECT value FROM meta WHERE name = 'revision'
+         UNION ALL SELECT high AS value FROM gap)",
+        [],
+        |row| row.get(0),
+    )?;
+    let last: Option<i64> =
+        connection.query_row("SELECT max(id) FROM log", [], |row| row.get(0))?;
+    Ok(known
+        .cast_unsigned()
+        .max(last.map_or(0, |id| row_name(id).0)))
+}
+
+/// Reads everything. Changes nothing.
+pub(crate) fn load(
+    connection: &Connection,
+    path: &Path,
+    sealer: &Arc<dyn Sealer>,
+    boot: &str,
+) -> Result<Loaded, StoreError> {
+    let damaged = |detail: String| StoreError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    let failed = |cause| sqlite_error("read", path, cause);
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("application_id").map_err(failed)? != APPLICATION_ID {
+        return Err(damaged("it is not a transom store".into()));
+    }
+    let found = pragma("user_version").map_err(failed)?;
+    if found > FORMAT {
+        let path = path.to_owned();
+        return Err(StoreError::Format {
+            path,
+            found,
+            supported: FORMAT,
+        });
+    }
+    let meta = |name: &str| {
+        let row = connection.query_row("SELECT value FROM meta WHERE name = ?", [name], |row| {
+            row.get::<_, i64>(0)
+        });
+        row.map_err(failed)
+    };
+    let last_boot: Result<String, _> =
+        connection.query_row("SELECT id FROM boot", [], |row| row.get(0));
+    let last_boot = last_boot.unwrap_or_default();
+    let clean = meta("clean")? == 1;
+    if !clean {
+        let verdict: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(failed)?;
+        if verdict != "ok" {
+            return Err(damaged(verdict));
+        }
+    }
+    let compacted = meta("compacted")?.cast_unsigned();
+    let (mut mvcc, garbage) = rows(connection, path, sealer, compacted)?;
+    let mut gaps = connection
+        .prepare("SELECT low, high FROM gap ORDER BY low")
+        .map_err(failed)?;
+    let gaps = gaps.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+    for gap in gaps.map_err(failed)? {
+        let (low, high) = gap.map_err(failed)?;
+        mvcc.add_gap(low.cast_unsigned(), high.cast_unsigned());
+    }
+    let last = newest(connection).map_err(failed)?;
+    mvcc.advance(last);
+    let same_boot = !boot.is_empty() && boot == last_boot;
+    let jump = !clean && !same_boot;
+    let gap = jump.then_some((last, last + JUMP));
+    if let Some((low, high)) = gap {
+        mvcc.add_gap(low, high);
+        mvcc.advance(high);
+    }
+    Ok(Loaded {
+        mvcc,
+        garbage,
+        mark: clean || !same_boot,
+        gap,
+    })
+}
+
+fn rows(
+    connection: &Connection,
+    path: &Path,
+    sealer: &Arc<dyn Sealer>,
+    compacted: u64,
+) -> Result<(Mvcc, Vec<RowName>), StoreError> {
+    let damaged = |detail: String| StoreError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    let failed = |cause| sqlite_error("read", path, cause);
+    let mut decoder = Decoder::new(Arc::clone(sealer)).map_err(|cause| StoreError::File {
+        operation: "decompress",
+        path: path.to_owned(),
+        cause: Arc::new(cause),
+    })?;
+    let mut base = Vec::new();
+    let mut restored: Option<(Mvcc, Vec<RowName>)> = None;
+    let mut select = connection
+        .prepare("SELECT id, key, created, expires, sum, value FROM log ORDER BY id")
+        .map_err(failed)?;
+    let mut rows = select.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let wrong = |cause: rusqlite::types::FromSqlError| damaged(cause.to_string());
+        let id: i64 = row.get(0).map_err(failed)?;
+        let key = row.get_ref(1).map_err(failed)?.as_blob().map_err(wrong)?;
+        let created: i64 = row.get(2).map_err(failed)?;
+        let expires: Option<i64> = row.get(3).map_err(failed)?;
+        let sum: i64 = row.get(4).map_err(failed)?;
+        let value = row
+            .get_ref(5)
+            .map_err(failed)?
+            .as_blob_or_null()
+            .map_err(wrong)?;
+        if checksum(id, key, created, expires, value) != sum {
+            return Err(damaged(format!("checksum of row {id} is wrong")));
+        }
+        let (revision, sub) = row_name(id);
+        let record = match value {
+            None => Record::tombstone(key, revision, sub),
+            Some(sealed) => {
+                let value = decoder.decode(key, sealed).map_err(|cause| {
+                    let key = crate::txn::display(key);
+                    damaged(format!("value of {key} at {revision}: {cause}"))
+                })?;
+                Record::put(key, value, created.cast_unsigned(), revision, sub)
+            }
+        };
+        if revision <= compacted {
+            base.push((record, expires));
+            continue;
+        }
+        let (mvcc, _) =
+            restored.get_or_insert_with(|| Mvcc::restore(std::mem::take(&mut base), compacted));
+        mvcc.replay(record, expires);
+    }
+    Ok(restored.unwrap_or_else(|| Mvcc::restore(base, compacted)))
+}
+
+/// Tells a damaged database from one that cannot be read.
+pub(crate) fn sqlite_error(
+    operation: &'static str,
+    path: &Path,
+    cause: rusqlite::Error,
+) -> StoreError {
+    let path = path.to_owned();
+    match cause.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            StoreError::Damaged {
+                path,
+                detail: cause.to_string(),
+            }
+        }
+        _ => StoreError::Open {
+            operation,
+            path,
+            cause: Arc::new(cause),
+        },
+    }
+}
+
+impl Mvcc {
+    /// The state at a compaction point, from all rows up to there in order.
+    pub(crate) fn restore(
+        mut rows: Vec<(Record, Option<i64>)>,
+        compacted: u64,
+    ) -> (Mvcc, Vec<RowName>) {
+        // Stable: of several rows of a key the newest stays last.
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut garbage = Vec::new();
+        let mut kept: Vec<(Record, Option<i64>)> = Vec::with_capacity(rows.len());
+        for (record, expires) in rows {
+            if let Some((older, _)) = kept.pop_if(|(older, _)| *older == record) {
+                garbage.push((older.modified(), older.sub()));
+            }
+            kept.push((record, expires));
+        }
+        kept.retain(|(record, _)| {
+            if record.deleted() {
+                garbage.push((record.modified(), record.sub()));
+            }
+            !record.deleted()
+        });
+        let mut mvcc = Mvcc::at_compaction(compacted);
+        mvcc.fill(kept);
+        (mvcc, garbage)
+    }
+
+    /// Adds a change whose predecessor is what the key is now.
+    pub(crate) fn replay(&mut self, record: Record, expires: Option<i64>) {
+        let prev = self.current(record.key());
+        self.push(Entry {
+            record,
+            prev,
+            expires,
+        });
+    }
+}
