@@ -1,1 +1,42 @@
-//! CONTROLLERS: pure plans and their shells.
+//! CONTROLLERS: each a pure plan and a thin shell that fetches its world and applies the plan.
+//!
+//! A controller has its own identity and only the rights of its upstream role. It meets the rest
+//! of the system in API objects only.
+
+mod context;
+mod discovery;
+mod garbage;
+mod namespace;
+mod node_lifecycle;
+mod per_namespace;
+
+pub use context::{Context, Controller, start_all};
+
+/// All controllers, each a row.
+pub const CONTROLLERS: &[Controller] = &[
+    Controller {
+        name: "namespace-controller",
+        identity: "system:serviceaccount:kube-system:namespace-controller",
+        start: namespace::start,
+    },
+    Controller {
+        name: "serviceaccount-controller",
+        identity: "system:serviceaccount:kube-system:service-account-controller",
+        start: per_namespace::start_service_account,
+    },
+    Controller {
+        name: "root-ca-certificate-publisher-controller",
+        identity: "system:serviceaccount:kube-system:root-ca-cert-publisher",
+        start: per_namespace::start_root_ca,
+    },
+    Controller {
+        name: "garbage-collector-controller",
+        identity: "system:serviceaccount:kube-system:generic-garbage-collector",
+        start: garbage::start,
+    },
+    Controller {
+        name: "node-lifecycle-controller",
+        identity: "system:serviceaccount:kube-system:node-controller",
+        start: node_lifecycle::start,
+    },
+];

@@ -1,0 +1,125 @@
+//! Rows of RBAC, admission, custom resource definitions and API services.
+
+use crate::columns;
+use crate::defaults;
+use crate::resource::Resource;
+use crate::strategy::Strategy;
+use crate::validation::{extension, rbac};
+
+fn admission(plural: &'static str, kind: &'static str) -> Resource {
+    Resource::cluster("admissionregistration.k8s.io", "v1", plural, kind).category("api-extensions")
+}
+
+pub(super) fn rows() -> Vec<Resource> {
+    let group = "rbac.authorization.k8s.io";
+    let segment = api::names::name_is_path_segment;
+    let policy = Strategy {
+        default: defaults::admission_policy,
+        validate: extension::policy,
+        generation: true,
+        ..Strategy::DEFAULT
+    };
+    let binding = Strategy {
+        default: defaults::admission_binding,
+        validate: extension::policy_binding,
+        generation: true,
+        ..Strategy::DEFAULT
+    };
+    let webhook = Strategy {
+        default: defaults::webhooks,
+        validate: extension::webhooks,
+        generation: true,
+        ..Strategy::DEFAULT
+    };
+    let role = Strategy {
+        name: segment,
+        validate: rbac::role,
+        create_on_update: true,
+        ..Strategy::DEFAULT
+    };
+    let bound = Strategy {
+        name: segment,
+        default: defaults::role_binding,
+        validate: rbac::binding,
+        validate_update: rbac::binding_update,
+        create_on_update: true,
+        ..Strategy::DEFAULT
+    };
+    vec![
+        Resource::cluster(group, "v1", "clusterroles", "ClusterRole")
+            .columns(columns::role())
+            .strategy(role),
+        Resource::cluster(group, "v1", "clusterrolebindings", "ClusterRoleBinding")
+            .columns(columns::role_binding())
+            .strategy(bound),
+        Resource::namespaced(group, "v1", "roles", "Role")
+            .columns(columns::role())
+            .strategy(role),
+        Resource::namespaced(group, "v1", "rolebindings", "RoleBinding")
+            .columns(columns::role_binding())
+            .strategy(bound),
+        admission(
+            "mutatingwebhookconfigurations",
+            "MutatingWebhookConfiguration",
+        )
+        .columns(columns::webhooks())
+        .strategy(Strategy {
+            default: defaults::mutating_webhooks,
+            ..webhook
+        }),
+        admission(
+            "validatingwebhookconfigurations",
+            "ValidatingWebhookConfiguration",
+        )
+        .columns(columns::webhooks())
+        .strategy(webhook),
+        admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy")
+            .status()
+            .columns(columns::validating_policy())
+            .strategy(policy),
+        admission(
+            "validatingadmissionpolicybindings",
+            "ValidatingAdmissionPolicyBinding",
+        )
+        .columns(columns::admission_binding())
+        .strategy(binding),
+        admission("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
+            .columns(columns::mutating_policy())
+            .strategy(policy),
+        admission(
+            "mutatingadmissionpolicybindings",
+            "MutatingAdmissionPolicyBinding",
+        )
+        .columns(columns::admission_binding())
+        .strategy(binding),
+        Resource::cluster(
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            "CustomResourceDefinition",
+        )
+        .short(&["crd", "crds"])
+        .category("api-extensions")
+        .prefix("apiextensions.k8s.io/customresourcedefinitions")
+        .status()
+        .columns(columns::definition())
+        .strategy(Strategy {
+            default: defaults::definition,
+            prepare_create: extension::prepare_definition,
+            validate: extension::definition,
+            validate_update: extension::definition_update,
+            generation: true,
+            ..Strategy::DEFAULT
+        }),
+        Resource::cluster("apiregistration.k8s.io", "v1", "apiservices", "APIService")
+            .category("api-extensions")
+            .prefix("apiregistration.k8s.io/apiservices")
+            .status()
+            .columns(columns::api_service())
+            .strategy(Strategy {
+                default: defaults::api_service,
+                validate: extension::api_service,
+                ..Strategy::DEFAULT
+            }),
+    ]
+}

@@ -1,0 +1,200 @@
+//! Jobs and CronJobs.
+//!
+//! Source: kubernetes v1.36.3 pkg/apis/batch/validation/validation.go;
+//! pkg/registry/batch/job/strategy.go (generateSelector).
+
+use api::{FieldError, Path};
+use schema::{Dom, Ref, Value};
+
+use super::{Errors, immutable, non_negative, one_of, pod, required};
+use crate::edit::{ensure_map, map, text};
+use crate::hooks::Context;
+
+/// A Job chooses its pods by a label made from its uid.
+pub(crate) fn prepare_job(_: &Context<'_>, dom: &mut Dom) {
+    let root = dom.root();
+    let spec = ensure_map(dom, root, "spec");
+    let manual = dom
+        .get(spec, "manualSelector")
+        .is_some_and(|n| dom.value(n) == Value::Bool(true));
+    if manual {
+        return;
+    }
+    let Some(meta) = map(dom, root, "metadata") else {
+        return;
+    };
+    let (name, uid) = (
+        text(dom, meta, "name").to_owned(),
+        text(dom, meta, "uid").to_owned(),
+    );
+    let template = ensure_map(dom, spec, "template");
+    let template_meta = ensure_map(dom, template, "metadata");
+    let labels = ensure_map(dom, template_meta, "labels");
+    for (prefix, value) in
+        [("", &uid), ("batch.kubernetes.io/", &uid)].map(|(p, v)| (format!("{p}controller-uid"), v))
+    {
+        dom.set_str(labels, &prefix, value);
+    }
+    for key in ["job-name", "batch.kubernetes.io/job-name"] {
+        dom.set_str(labels, key, &name);
+    }
+    let selector = ensure_map(dom, spec, "selector");
+    let chosen = ensure_map(dom, selector, "matchLabels");
+    if dom
+        .get(chosen, "batch.kubernetes.io/controller-uid")
+        .is_none()
+    {
+        dom.set_str(chosen, "batch.kubernetes.io/controller-uid", &uid);
+    }
+}
+
+fn job_spec(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
+    for key in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+    ] {
+        non_negative(spec, key, at, errors);
+    }
+    one_of(
+        spec,
+        "completionMode",
+        &["Indexed", "NonIndexed"],
+        at,
+        errors,
+    );
+    if spec.str("completionMode") == "Indexed" && spec.int("completions").is_none() {
+        let detail = "when completion mode is Indexed";
+        errors.push(FieldError::required(&at.child("completions"), detail));
+    }
+    let Some(template) = spec.get("template") else {
+        errors.push(FieldError::required(&at.child("template"), ""));
+        return;
+    };
+    pod::template(template, &at.child("template"), errors);
+    let policy = template
+        .at(&["spec", "restartPolicy"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
+    let path = at.child("template").child("spec").child("restartPolicy");
+    if policy == "Always" || policy.is_empty() {
+        let detail = r#"valid values: "OnFailure", "Never""#;
+        errors.push(FieldError::required(&path, detail));
+    }
+}
+
+pub(crate) fn job(object: Ref<'_>, errors: &mut Errors) {
+    let at = Path::new("spec");
+    if let Some(spec) = object.get("spec") {
+        if spec.get("selector").is_none() {
+            errors.push(FieldError::required(&at.child("selector"), ""));
+        }
+        job_spec(spec, &at, errors);
+    }
+}
+
+pub(crate) fn job_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let (Some(new), Some(old)) = (new.get("spec"), old.get("spec")) else {
+        return;
+    };
+    let suspended = old.bool("suspend") == Some(true);
+    for key in [
+        "selector",
+        "completionMode",
+        "template",
+        "podFailurePolicy",
+        "successPolicy",
+    ] {
+        if key == "template" && suspended {
+            continue;
+        }
+        immutable(new.get(key), old.get(key), &at.child(key), errors);
+    }
+    if new.str("completionMode") != "Indexed" {
+        immutable(
+            new.get("completions"),
+            old.get("completions"),
+            &at.child("completions"),
+            errors,
+        );
+    }
+}
+
+fn schedule(text: &str) -> Result<(), String> {
+    if text.starts_with('@') {
+        let known = [
+            "@yearly",
+            "@annually",
+            "@monthly",
+            "@weekly",
+            "@daily",
+            "@midnight",
+            "@hourly",
+        ];
+        if known.contains(&text) || text.starts_with("@every ") {
+            return Ok(());
+        }
+        return Err(format!("unrecognized descriptor: {text}"));
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Err(format!(
+            "expected exactly 5 fields, found {}: [{}]",
+            fields.len(),
+            fields.join(" ")
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
+    let at = Path::new("spec");
+    let Some(spec) = object.get("spec") else {
+        return;
+    };
+    if required(spec, "schedule", &at, errors)
+        && let Err(message) = schedule(spec.str("schedule"))
+    {
+        errors.push(FieldError::invalid(
+            &at.child("schedule"),
+            spec.str("schedule"),
+            message,
+        ));
+    }
+    if object
+        .get("metadata")
+        .is_some_and(|m| m.str("name").len() > 52)
+    {
+        let name = api::meta::of(object).name();
+        let detail = "must be no more than 52 characters";
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            detail,
+        ));
+    }
+    one_of(
+        spec,
+        "concurrencyPolicy",
+        &["Allow", "Forbid", "Replace"],
+        &at,
+        errors,
+    );
+    for key in [
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ] {
+        non_negative(spec, key, &at, errors);
+    }
+    match spec.at(&["jobTemplate", "spec"]) {
+        Some(job) => job_spec(job, &at.child("jobTemplate").child("spec"), errors),
+        None => errors.push(FieldError::required(
+            &at.child("jobTemplate").child("spec"),
+            "",
+        )),
+    }
+}
