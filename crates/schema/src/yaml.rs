@@ -17,7 +17,7 @@ use crate::dom::{Dom, Limits, Node, Parsed};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
     /// The scanner's complaint.
-    #[error("yaml: line {line}: {message}")]
+    #[error("yaml: {}{message}", place(*line))]
     Syntax {
         /// Line, from 1.
         line: usize,
@@ -25,7 +25,7 @@ pub enum YamlError {
         message: String,
     },
     /// A scalar does not fit its explicit tag, or a merge key's value is no map.
-    #[error("yaml: line {line}: {message}")]
+    #[error("yaml: {}{message}", place(*line))]
     Value {
         /// Line, from 1.
         line: usize,
@@ -33,10 +33,8 @@ pub enum YamlError {
         message: String,
     },
     /// A key that JSON cannot have.
-    #[error("yaml: line {line}: unsupported map key of type: {kind}")]
+    #[error("unsupported map key of type: {kind}")]
     Key {
-        /// Line, from 1.
-        line: usize,
         /// Type of the key.
         kind: &'static str,
     },
@@ -63,6 +61,21 @@ pub enum YamlError {
     /// The text is not UTF-8.
     #[error("yaml: invalid leading UTF-8 octet")]
     Encoding,
+}
+
+/// Upstream names no line when it is the first.
+fn place(line: usize) -> String {
+    if line > 1 {
+        format!("line {line}: ")
+    } else {
+        String::new()
+    }
+}
+
+/// The duplicate keys of a document as one error of strict decoding.
+#[must_use]
+pub fn strict_error(duplicates: &[String]) -> String {
+    format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  "))
 }
 
 /// Reads the first document of `source`; later ones are not looked at, as upstream. Duplicate

@@ -129,7 +129,7 @@ impl<'t> Place<'t> {
         for name in table.map_keys(field) {
             let own = dom.get(item, name).map(|node| Scalar::of(dom, node));
             let default = || match table.shape(shape) {
-                Shape::Struct(ty) => Scalar::from_json(table.default_json(table.field(ty, name)?)?),
+                Shape::Struct(ty) => default_key(table, table.field(ty, name)?),
                 _ => None,
             };
             if let Some(value) = own.or_else(default) {
@@ -148,5 +148,21 @@ impl<'t> Place<'t> {
         }
         keys.sort();
         Ok(Element::Key(keys))
+    }
+}
+
+/// What an absent key stands for: its default, or the zero value where Go always prints one.
+fn default_key(table: &Table, field: &Field) -> Option<Scalar> {
+    if let Some(json) = table.default_json(field) {
+        return Scalar::from_json(json);
+    }
+    if field.pointer() || field.omit_empty() {
+        return None;
+    }
+    match table.shape(field.shape()) {
+        Shape::Leaf(Leaf::Str) => Some(Scalar::Text("".into())),
+        Shape::Leaf(Leaf::Bool) => Some(Scalar::Bool(false)),
+        Shape::Leaf(Leaf::Int32 | Leaf::Int64) => Some(Scalar::Int(0)),
+        _ => None,
     }
 }

@@ -250,7 +250,8 @@ fn misfits() {
     "#,
         expect![[r#"
             failed to create typed patch object (/; /v1, Kind=Pod): .spec.containerz: field not declared in schema
-            failed to create typed patch object (/; /v1, Kind=Pod): .spec.containers: element 0: associative list with keys has an element that omits all key fields ["name"] (and doesn't have default values for any key fields)
+            {"metadata":{},"spec":{"containers":[{"image":"x"}]},"status":{}}
+              a Apply 01 {"f:spec":{"f:containers":{"k:{\"name\":\"\"}":{".":{},"f:image":{}}}}}
             failed to create typed patch object (/; /v1, Kind=Pod): .spec.containers: duplicate entries for key [name="x"]
             failed to create typed patch object (/; /v1, Kind=Pod): .spec.containers: expected list, got &{3}
             failed to create typed patch object (/; /v1, Kind=Pod): .spec: expected map, got &{[]}

@@ -22,16 +22,18 @@ pub fn json_patch(dom: &mut Dom, patch: &Dom) -> Result<(), PatchError> {
     }
     if list.value() != Value::List {
         let kind = json_kind(list.value());
-        let message =
-            format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch");
+        let message = format!(
+            "error decoding patch: json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp"
+        );
         return fail(Class::BadRequest, message);
     }
     let count = patch.len(patch.root());
     for operation in list.list() {
         if !matches!(operation.value(), Value::Map | Value::Null) {
             let kind = json_kind(operation.value());
-            let message =
-                format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.Operation");
+            let message = format!(
+                "error decoding patch: json: cannot unmarshal {kind} into Go value of type handlers.jsonPatchOp"
+            );
             return fail(Class::BadRequest, message);
         }
     }
@@ -49,7 +51,7 @@ pub fn json_patch(dom: &mut Dom, patch: &Dom) -> Result<(), PatchError> {
     check_depth(dom)
 }
 
-fn json_kind(value: Value<'_>) -> &'static str {
+pub(super) fn json_kind(value: Value<'_>) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

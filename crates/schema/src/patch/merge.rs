@@ -4,22 +4,30 @@
 //! it as an item of a list. Source: gopkg.in/evanphx/json-patch.v4 v4.13.0 merge.go.
 
 use super::children::Children;
+use super::json::json_kind;
 use super::{Class, PatchError, check_depth, fail};
 use crate::dom::{Dom, Node, Value};
 
 /// Merges the root of `patch` into the root of `dom`.
 ///
 /// # Errors
-/// When the patch is neither a map nor a list.
+/// When the patch is no map.
 pub fn merge(dom: &mut Dom, patch: &Dom) -> Result<(), PatchError> {
     let top = dom.import(patch, patch.root());
     match (dom.value(dom.root()), dom.value(top)) {
         (Value::Map, Value::Map) => merge_map(dom, dom.root(), top),
-        (_, Value::Map | Value::List) => {
+        (_, Value::Map) => {
             prune(dom, top);
             dom.set_root(top);
         }
-        _ => return fail(Class::BadRequest, "Invalid JSON Patch"),
+        (_, Value::Null) => return fail(Class::BadRequest, "Invalid JSON Patch"),
+        (_, other) => {
+            let kind = json_kind(other);
+            let message = format!(
+                "error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+            );
+            return fail(Class::BadRequest, message);
+        }
     }
     check_depth(dom)
 }

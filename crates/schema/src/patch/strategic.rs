@@ -8,6 +8,7 @@
 //! Source: apimachinery v0.36.3 pkg/util/strategicpatch/patch.go, pkg/util/mergepatch/errors.go.
 
 use super::children::Children;
+use super::json::json_kind;
 use super::{Class, PatchError, check_depth, fail, go_text, merge};
 use crate::dom::{Dom, Node, Value};
 
@@ -77,7 +78,11 @@ pub fn strategic<L: Lookup>(
     let top = dom.import(patch, patch.root());
     let root = dom.root();
     if dom.value(root) != Value::Map || dom.value(top) != Value::Map {
-        return fail(Class::BadRequest, "invalid JSON document");
+        let kind = json_kind(dom.value(top));
+        let message = format!(
+            "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        );
+        return fail(Class::BadRequest, message);
     }
     let merged = Merger { lookup }.map(dom, root, top, of)?;
     if merged != root {

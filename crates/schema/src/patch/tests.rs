@@ -108,7 +108,13 @@ fn merge_cases_of_the_rfc() {
         r#"{"a":[{"b":null},null]}"#,
         expect![[r#"{"a":[{"b":null},null]}"#]],
     );
-    check_merge(r#"{"a":1}"#, r#"["x"]"#, expect![[r#"["x"]"#]]);
+    check_merge(
+        r#"{"a":1}"#,
+        r#"["x"]"#,
+        expect![
+            "BadRequest: error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        ],
+    );
     check_merge(
         r#"{"a":1}"#,
         "null",
@@ -224,7 +230,9 @@ fn json_refusals() {
     check_json(
         r#"{"a":[]}"#,
         r#"{"op":"add"}"#,
-        expect!["BadRequest: json: cannot unmarshal object into Go value of type jsonpatch.Patch"],
+        expect![
+            "BadRequest: error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        ],
     );
     check_json(
         r#"{"a":[]}"#,
@@ -393,7 +401,9 @@ fn strategic_lists_of_scalars() {
     check_strategic(
         r#"{"a":1}"#,
         r#"[]"#,
-        expect!["BadRequest: invalid JSON document"],
+        expect![
+            "BadRequest: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        ],
     );
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::YamlError;
 use super::scalar::{Scalar, resolve};
@@ -67,10 +67,7 @@ pub(super) fn build(text: &str, limits: &Limits) -> Result<Parsed, YamlError> {
         root: None,
     };
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| YamlError::Syntax {
-            line: error.marker().line(),
-            message: error.info().to_owned(),
-        })?;
+        let (event, span) = event.map_err(|error| syntax(text, &error))?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
@@ -83,6 +80,32 @@ pub(super) fn build(text: &str, limits: &Limits) -> Result<Parsed, YamlError> {
         dom: builder.dom,
         duplicates: builder.duplicates,
     })
+}
+
+/// The scanner's complaint in upstream's words, as far as the two agree.
+fn syntax(text: &str, error: &ScanError) -> YamlError {
+    let mut line = error.marker().line();
+    let mut message = error.info();
+    if let Some((context, rest)) = message.split_once(", ")
+        && context.starts_with("while ")
+    {
+        // Upstream counts lines of its parser from 0, those of its scanner from 1.
+        line -= usize::from(context.starts_with("while parsing") && line > 0);
+        message = rest;
+    }
+    let message = if message == "found unknown anchor" {
+        let from = text.chars().skip(error.marker().index());
+        let name: String = from
+            .skip_while(|c| *c == '*')
+            .take_while(|c| c.is_alphanumeric())
+            .collect();
+        format!("unknown anchor '{name}' referenced")
+    } else if message.starts_with("expected") {
+        format!("did not find {message}")
+    } else {
+        message.to_owned()
+    };
+    YamlError::Syntax { line, message }
 }
 
 /// The part of a tag that matters: the name of a core type, or anything else.
@@ -122,8 +145,8 @@ impl Builder<'_> {
                     self.value(node, anchor, line)
                 }
             }
-            Event::SequenceStart(anchor, _) => self.open(anchor, false, line),
-            Event::MappingStart(anchor, _) => self.open(anchor, true, line),
+            Event::SequenceStart(anchor, _) => self.open(anchor, false),
+            Event::MappingStart(anchor, _) => self.open(anchor, true),
             Event::SequenceEnd | Event::MappingEnd => self.close(line),
             Event::Alias(anchor) => self.alias(anchor, line),
             _ => Ok(()),
@@ -237,12 +260,13 @@ impl Builder<'_> {
             Scalar::Int(value) => Key::Name(value.to_string(), line),
             Scalar::Bool(value) => Key::Name(value.to_string(), line),
             Scalar::Float(value) => Key::Name(float_key(*value), line),
-            Scalar::Null => return Err(YamlError::Key { line, kind: "nil" }),
-            Scalar::Uint(_) => {
+            Scalar::Null => {
                 return Err(YamlError::Key {
-                    line,
-                    kind: "uint64",
+                    kind: "%!s(<nil>), key: <nil>",
                 });
+            }
+            Scalar::Uint(_) => {
+                return Err(YamlError::Key { kind: "uint64" });
             }
         };
         self.set_key(key);
@@ -255,10 +279,10 @@ impl Builder<'_> {
         }
     }
 
-    fn open(&mut self, anchor: usize, map: bool, line: usize) -> Result<(), YamlError> {
+    fn open(&mut self, anchor: usize, map: bool) -> Result<(), YamlError> {
         if self.wants_key() {
             let kind = if map { "map" } else { "slice" };
-            return Err(YamlError::Key { line, kind });
+            return Err(YamlError::Key { kind });
         }
         if self.stack.len() >= self.limits.depth {
             return Err(YamlError::Depth(self.limits.depth));
@@ -312,14 +336,15 @@ impl Builder<'_> {
                 Value::Int(value) => value.to_string(),
                 Value::Bool(value) => value.to_string(),
                 Value::Float(value) => float_key(value),
-                Value::Null => return Err(YamlError::Key { line, kind: "nil" }),
-                Value::List => {
+                Value::Null => {
                     return Err(YamlError::Key {
-                        line,
-                        kind: "slice",
+                        kind: "%!s(<nil>), key: <nil>",
                     });
                 }
-                Value::Map => return Err(YamlError::Key { line, kind: "map" }),
+                Value::List => {
+                    return Err(YamlError::Key { kind: "slice" });
+                }
+                Value::Map => return Err(YamlError::Key { kind: "map" }),
             };
             self.set_key(Key::Name(name, line));
             return Ok(());

@@ -50,7 +50,7 @@ fn scalars() {
     check("a: .nan", expect!["json: unsupported value: NaN"]);
     check(
         "a: !!int x",
-        expect!["yaml: line 1: cannot decode !!str `x` as a !!int"],
+        expect!["yaml: cannot decode !!str `x` as a !!int"],
     );
     check("", expect!["null"]);
     check(
@@ -69,16 +69,10 @@ fn keys() {
     );
     check(
         "~: a",
-        expect!["yaml: line 1: unsupported map key of type: nil"],
+        expect!["unsupported map key of type: %!s(<nil>), key: <nil>"],
     );
-    check(
-        "[a]: b",
-        expect!["yaml: line 1: unsupported map key of type: slice"],
-    );
-    check(
-        "? {a: b}\n: c",
-        expect!["yaml: line 1: unsupported map key of type: map"],
-    );
+    check("[a]: b", expect!["unsupported map key of type: slice"]);
+    check("? {a: b}\n: c", expect!["unsupported map key of type: map"]);
     check(
         "a: 1\nb: 2\na: 3\n",
         expect![[r#"
@@ -105,16 +99,10 @@ fn anchors_and_merges() {
     );
     check(
         "<<: 3",
-        expect!["yaml: line 1: map merge requires map or sequence of maps as the value"],
+        expect!["yaml: map merge requires map or sequence of maps as the value"],
     );
-    check(
-        "a: &x [*x]",
-        expect!["yaml: line 1: anchor value contains itself"],
-    );
-    check(
-        "a: *x",
-        expect!["yaml: line 1: while parsing node, found unknown anchor"],
-    );
+    check("a: &x [*x]", expect!["yaml: anchor value contains itself"]);
+    check("a: *x", expect!["yaml: unknown anchor 'x' referenced"]);
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
     for i in 1..12 {
         let refs = vec![format!("*a{}", i - 1); 9].join(",");
@@ -125,24 +113,43 @@ fn anchors_and_merges() {
 
 #[test]
 fn limits_and_errors() {
-    check(
-        &"[".repeat(600),
-        expect!["yaml: line 1: recursion limit exceeded"],
-    );
+    check(&"[".repeat(600), expect!["yaml: recursion limit exceeded"]);
     check(
         &"- ".repeat(600),
         expect!["yaml: exceeded max depth of 512"],
     );
     check(
         "a: b: c",
-        expect!["yaml: line 1: mapping values are not allowed in this context"],
+        expect!["yaml: mapping values are not allowed in this context"],
     );
-    check(
-        "a: [1",
-        expect!["yaml: line 2: while parsing a flow sequence, expected ',' or ']'"],
-    );
+    check("a: [1", expect!["yaml: did not find expected ',' or ']'"]);
     check("\ta: 1", expect![[r#"{"a":1}"#]]);
     check("a: 1\n---\n][", expect![[r#"{"a":1}"#]]);
+}
+
+#[test]
+fn texts_of_syntax_errors() {
+    check(
+        "a: 1\nb: c: d\n",
+        expect!["yaml: line 2: mapping values are not allowed in this context"],
+    );
+    check(
+        "a: 1\nb: 2\nc: [1\n",
+        expect!["yaml: line 3: did not find expected ',' or ']'"],
+    );
+    check("a: 1\n\tb: 2\n", expect!["yaml: found a tab"]);
+    check(
+        "a: 1\nb: *x\n",
+        expect!["yaml: unknown anchor 'x' referenced"],
+    );
+    check(
+        "a: 1\n\n\nb: \"x\n",
+        expect!["yaml: line 4: found unexpected end of stream"],
+    );
+    check(
+        "a: [\n",
+        expect!["yaml: did not find expected node content"],
+    );
 }
 
 #[test]
