@@ -435,6 +435,73 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Reads a `Status` document, as a client gets it from any server.
+    #[must_use]
+    pub fn from_document(document: schema::Ref<'_>) -> Option<Self> {
+        if document.str("kind") != "Status" {
+            return None;
+        }
+        let text = |from: Option<schema::Ref<'_>>, key: &str| {
+            from.map(|from| from.str(key).to_owned())
+                .unwrap_or_default()
+        };
+        let details = document.get("details").filter(|details| !details.is_null());
+        let number = |from: Option<schema::Ref<'_>>, key: &str| from.and_then(|f| f.int(key));
+        let small = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        let causes = details
+            .into_iter()
+            .flat_map(|details| details.items("causes"));
+        Some(Self {
+            success: document.str("status") == "Success",
+            code: u16::try_from(small(document.int("code"))).unwrap_or(0),
+            reason: document.str("reason").to_owned(),
+            message: document.str("message").to_owned(),
+            has_details: details.is_some(),
+            name: text(details, "name"),
+            group: text(details, "group"),
+            kind: text(details, "kind"),
+            uid: text(details, "uid"),
+            causes: causes
+                .map(|cause| Cause {
+                    reason: cause.str("reason").to_owned(),
+                    message: cause.str("message").to_owned(),
+                    field: cause.str("field").to_owned(),
+                })
+                .collect(),
+            retry_after_seconds: small(number(details, "retryAfterSeconds")),
+            continue_token: text(document.get("metadata"), "continue"),
+        })
+    }
+
+    /// 422 of a JSON patch that does not apply: upstream keeps the cause to itself.
+    #[must_use]
+    pub fn unprocessable_patch() -> Self {
+        let message = "the server rejected our request due to an error in our request".to_owned();
+        let mut status = Self::failure(422, reason::INVALID, message);
+        status.has_details = true;
+        status
+    }
+
+    /// 500 of an error that upstream prints as it stands.
+    #[must_use]
+    pub fn plain_error(message: &str) -> Self {
+        Self::failure(500, "", message.to_owned())
+    }
+
+    /// 406 as upstream's handlers answer when no representation fits.
+    #[must_use]
+    pub fn no_representation(available: &[&str]) -> Self {
+        let message = format!(
+            "406: Not Acceptable\n\nAvailable representations: {}",
+            available.join(", ")
+        );
+        let mut status = Self::failure(406, reason::NOT_ACCEPTABLE, message);
+        status.has_details = true;
+        status
+    }
+}
+
 fn comma(out: &mut String) {
     if !out.ends_with('{') {
         out.push(',');

@@ -7,7 +7,13 @@ use expect_test::{Expect, expect};
 
 #[track_caller]
 fn check(status: &Status, want: Expect) {
-    want.assert_eq(&String::from_utf8(status.to_json()).unwrap());
+    let json = status.to_json();
+    want.assert_eq(std::str::from_utf8(&json).unwrap());
+    let document = schema::Dom::parse_json(&json).unwrap();
+    assert_eq!(
+        Status::from_document(document.as_ref()).as_ref(),
+        Some(status)
+    );
 }
 
 #[test]

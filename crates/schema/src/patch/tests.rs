@@ -238,7 +238,7 @@ fn json_refusals() {
         r#"{"a":[]}"#,
         r#"[3]"#,
         expect![
-            "BadRequest: json: cannot unmarshal number into Go value of type jsonpatch.Operation"
+            "BadRequest: error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"
         ],
     );
     let many = format!("[{}]", vec!["null"; 10_001].join(","));
