@@ -391,7 +391,9 @@ func printType(out *bufio.Writer, t reflect.Type) {
 		if e := enumOf(t, f.name); len(e) > 0 {
 			fmt.Fprintf(out, " E:%s", strings.Join(e, "|"))
 		}
-		if d := string(p.Default); d != "" && d != `{}` && d != `""` && d != "0" && d != "false" && d != "null" {
+		zero := strings.Contains(`"" 0 false`, string(p.Default))
+		unsaid := strings.ContainsAny(f.flags, "*?") // a zero default that the shape does not imply
+		if d := string(p.Default); d != "" && d != `{}` && d != "null" && (!zero || unsaid) {
 			fmt.Fprintf(out, " =%s", d)
 		}
 		fmt.Fprintln(out)

@@ -6,7 +6,7 @@
 //! Source: apiextensions-apiserver v0.36.3 pkg/apiserver/schema/defaulting/algorithm.go.
 
 use crate::dom::{Dom, Node, Value};
-use crate::table::{DEFAULTED, Field, Shape, ShapeId, TYPE_DEFAULTS, Table, TypeId};
+use crate::table::{Field, Shape, ShapeId, TYPE_DEFAULTS, Table, TypeId};
 
 /// Fills in the table's defaults below `node`, a value of the type `ty`.
 pub fn apply_defaults(table: &Table, ty: TypeId, dom: &mut Dom, node: Node) {
@@ -18,7 +18,7 @@ fn object(table: &Table, ty: TypeId, dom: &mut Dom, node: Node) {
         return;
     }
     if table.ty(ty).flags & TYPE_DEFAULTS != 0 {
-        for field in table.fields(ty).iter().filter(|f| f.flags & DEFAULTED != 0) {
+        for field in table.fields(ty).iter().filter(|f| f.has_default()) {
             own(table, table.lenient(ty), field, dom, node);
         }
     }

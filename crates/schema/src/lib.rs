@@ -6,6 +6,7 @@ mod defaults;
 pub mod dom;
 pub mod encode;
 mod names;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod table;

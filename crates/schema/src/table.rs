@@ -140,6 +140,8 @@ pub(crate) const LIST_SET: u16 = 512;
 pub(crate) const NULLABLE: u16 = 1024;
 /// An absent value is left out of JSON; follows from shape and the other flags.
 pub(crate) const ABSENT_OMITTED: u16 = 2048;
+/// The default is what an absent value means anyway.
+pub(crate) const ZERO_DEFAULT: u16 = 4096;
 
 impl Field {
     /// The shape of the value; behind the pointer when it is one.
@@ -205,6 +207,17 @@ impl Field {
             LIST_SET => Some(ListType::Set),
             _ => None,
         }
+    }
+
+    /// Whether an absent value is set to something else than its zero value.
+    pub(crate) fn has_default(&self) -> bool {
+        self.flags & (DEFAULTED | ZERO_DEFAULT) == DEFAULTED
+    }
+
+    /// Whether the map here is said to be granular (which it would be anyway).
+    #[must_use]
+    pub fn granular_map(&self) -> bool {
+        self.flags & MAP_GRANULAR != 0
     }
 
     /// Whether the map or struct here is one value for server-side apply.
@@ -464,7 +477,7 @@ impl Table {
     fn mark_defaults(&mut self) {
         for n in 0..self.types.len() {
             let id = TypeId(n as u16);
-            if self.fields(id).iter().any(|f| f.flags & DEFAULTED != 0) {
+            if self.fields(id).iter().any(Field::has_default) {
                 self.types[n].flags |= TYPE_DEFAULTS | TYPE_DEFAULTS_BELOW;
             }
         }

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use super::{
     DEFAULTED, Field, Kind, LIST_ATOMIC, LIST_MAP, LIST_SET, Leaf, MAP_ATOMIC, MAP_GRANULAR,
     OMIT_EMPTY, OMIT_ZERO, POINTER, Package, REQUIRED, Shape, ShapeId, Span, TYPE_ATOMIC, Table,
-    Type, TypeId, code_of,
+    Type, TypeId, ZERO_DEFAULT, code_of,
 };
 
 /// Reads the committed text. It is ours, so a mistake in it is a bug and panics.
@@ -175,6 +175,9 @@ impl Reader {
             flags |= match fact.as_bytes() {
                 [b'=', ..] => {
                     flags |= DEFAULTED;
+                    if flags & POINTER == 0 && matches!(fact, "=\"\"" | "=0" | "=false") {
+                        flags |= ZERO_DEFAULT;
+                    }
                     break;
                 }
                 b"La" => LIST_ATOMIC,

@@ -1,0 +1,162 @@
+//! Documents: valid JSON, the parameters that kubectl wants, schemas equal to upstream's.
+
+use std::path::PathBuf;
+
+use super::{Row, v3};
+use crate::{Dom, Ref, Value, builtin};
+
+const ALL: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
+fn apps() -> Dom {
+    let row = |path, kind, verbs| Row {
+        path,
+        namespaced: true,
+        group: "apps",
+        version: "v1",
+        kind,
+        verbs,
+    };
+    let mut rows = vec![
+        row("controllerrevisions", "ControllerRevision", ALL),
+        row("daemonsets", "DaemonSet", ALL),
+        row("deployments", "Deployment", ALL),
+        row(
+            "deployments/status",
+            "Deployment",
+            &["get", "patch", "update"],
+        ),
+        row("replicasets", "ReplicaSet", ALL),
+        row("statefulsets", "StatefulSet", ALL),
+    ];
+    rows.push(Row {
+        path: "deployments/scale",
+        namespaced: true,
+        group: "autoscaling",
+        version: "v1",
+        kind: "Scale",
+        verbs: &["get", "patch", "update"],
+    });
+    Dom::parse_json(&v3(builtin(), "apps", "v1", &rows, "v1.36.3")).unwrap()
+}
+
+#[test]
+fn kubectl_finds_field_validation() {
+    let dom = apps();
+    let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
+    let patch = dom.as_ref().at(&["paths", path, "patch"]).unwrap();
+    let kind = patch.get("x-kubernetes-group-version-kind").unwrap();
+    assert_eq!(
+        (kind.str("group"), kind.str("kind")),
+        ("apps", "Deployment")
+    );
+    let mut names = patch.items("parameters").map(|p| p.str("name"));
+    assert!(names.any(|name| name == "fieldValidation"));
+    assert!(
+        dom.as_ref()
+            .at(&["paths", "/apis/apps/v1/deployments", "get"])
+            .is_some()
+    );
+    let scale = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale";
+    assert!(dom.as_ref().at(&["paths", scale, "put"]).is_some());
+}
+
+/// What differs between two schemas; descriptions, enums and unions aside (upstream's files
+/// have no enums).
+fn differences(path: &str, ours: Ref<'_>, theirs: Ref<'_>, out: &mut Vec<String>) {
+    // `allOf` of one reference is the reference.
+    let simple = |r: Ref<'_>| r.get("allOf").is_some_and(|all| all.len() == 1);
+    if simple(ours) != simple(theirs) {
+        let reference = |r: Ref<'_>| match r.items("allOf").next() {
+            Some(first) => first.str("$ref").to_owned(),
+            None => r.str("$ref").to_owned(),
+        };
+        if reference(ours) != reference(theirs) {
+            out.push(format!("{path}: reference"));
+        }
+    }
+    match (ours.value(), theirs.value()) {
+        (Value::Map, Value::Map) => {
+            const IGNORED: [&str; 6] = [
+                "description",
+                "enum",
+                "x-kubernetes-unions",
+                "allOf",
+                "$ref",
+                "x-kubernetes-group-version-kind",
+            ];
+            let inside = path.ends_with(".properties");
+            let skip = |key: &str| !inside && IGNORED.contains(&key);
+            for (key, value) in ours.map().filter(|(key, _)| !skip(key)) {
+                match theirs.get(key) {
+                    Some(other) => differences(&format!("{path}.{key}"), value, other, out),
+                    None => out.push(format!("{path}.{key}: {value:?} only ours")),
+                }
+            }
+            for (key, value) in theirs.map().filter(|(key, _)| !skip(key)) {
+                if ours.get(key).is_none() {
+                    out.push(format!("{path}.{key}: {value:?} only theirs"));
+                }
+            }
+        }
+        _ if path.ends_with(".required") => {
+            let sorted = |r: Ref<'_>| {
+                let mut all: Vec<_> = r.list().map(Ref::text).collect();
+                all.sort_unstable();
+                all.join(",")
+            };
+            if sorted(ours) != sorted(theirs) {
+                out.push(format!("{path}: {ours:?} {theirs:?}"));
+            }
+        }
+        _ if !ours.equal(theirs) => out.push(format!("{path}: {ours:?} {theirs:?}")),
+        _ => {}
+    }
+}
+
+#[test]
+fn schemas_equal_upstream() {
+    let home = std::env::var_os("GOMODCACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join("go/pkg/mod")));
+    let file = home
+        .unwrap_or_default()
+        .join("k8s.io/kubernetes@v1.36.3/api/openapi-spec/v3/apis__apps__v1_openapi.json");
+    let Ok(source) = std::fs::read(&file) else {
+        println!("skipped: no k8s.io/kubernetes@v1.36.3 in a Go module cache");
+        return;
+    };
+    let theirs = Dom::parse_json(&source).unwrap();
+    let ours = apps();
+    let mut found = Vec::new();
+    for (name, schema) in ours.as_ref().at(&["components", "schemas"]).unwrap().map() {
+        match theirs.as_ref().at(&["components", "schemas", name]) {
+            Some(other) => differences(name, schema, other, &mut found),
+            None => found.push(format!("{name}: only ours")),
+        }
+    }
+    for (name, _) in theirs
+        .as_ref()
+        .at(&["components", "schemas"])
+        .unwrap()
+        .map()
+    {
+        if ours.as_ref().at(&["components", "schemas", name]).is_none() {
+            found.push(format!("{name}: only theirs"));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} differences: {:#?}",
+        found.len(),
+        &found[..found.len().min(40)]
+    );
+}
