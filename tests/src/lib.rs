@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
+mod scenario;
+#[cfg(test)]
 mod tidy;

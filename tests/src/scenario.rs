@@ -1,0 +1,221 @@
+//! Scenarios: Markdown files whose console blocks run as tests, against any kubeconfig.
+//!
+//! ```text
+//! ```yaml file=a.yaml      writes a file into the scenario's folder
+//! ```console
+//! $ kubectl get cm a       must succeed; the lines below must appear in this order
+//! NAME  ...                `...` stands for anything, runs of spaces count as one
+//! $! kubectl get cm b      must fail
+//! ```
+//! `%NS%` is a namespace of the scenario's own. Knows nothing of Transom: upstream runs the same
+//! files, which is how the tests themselves are tested.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One command with what it must print.
+struct Step {
+    line: usize,
+    command: String,
+    must_fail: bool,
+    expected: Vec<String>,
+}
+
+struct Scenario {
+    files: Vec<(String, String)>,
+    steps: Vec<Step>,
+}
+
+fn parse(text: &str) -> Scenario {
+    let mut scenario = Scenario {
+        files: Vec::new(),
+        steps: Vec::new(),
+    };
+    let mut lines = text.lines().enumerate();
+    while let Some((_, line)) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else {
+            continue;
+        };
+        let mut block = Vec::new();
+        for (number, line) in lines.by_ref() {
+            if line.starts_with("```") {
+                break;
+            }
+            block.push((number + 1, line));
+        }
+        if let Some(file) = info.split("file=").nth(1) {
+            let body = block.iter().map(|(_, line)| format!("{line}\n")).collect();
+            scenario.files.push((file.trim().to_owned(), body));
+        } else if info.trim() == "console" {
+            for (number, line) in block {
+                if let Some(command) = line.strip_prefix("$! ") {
+                    scenario.steps.push(step(number, command, true));
+                } else if let Some(command) = line.strip_prefix("$ ") {
+                    scenario.steps.push(step(number, command, false));
+                } else if let Some(last) = scenario.steps.last_mut()
+                    && !line.trim().is_empty()
+                {
+                    last.expected.push(line.to_owned());
+                }
+            }
+        }
+    }
+    assert!(!scenario.steps.is_empty(), "the scenario has commands");
+    scenario
+}
+
+fn step(line: usize, command: &str, must_fail: bool) -> Step {
+    Step {
+        line,
+        command: command.to_owned(),
+        must_fail,
+        expected: Vec::new(),
+    }
+}
+
+/// Runs one scenario file; panics with everything needed to understand a failure.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test runs the clients that people use"
+)]
+pub(crate) fn run(file: &Path, kubeconfig: &Path, kubectl: &Path) {
+    let scenario = parse(&fs::read_to_string(file).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let namespace = format!("scenario-{:08x}", std::process::id());
+    let fill = |text: &str| text.replace("%NS%", &namespace);
+    for (name, body) in &scenario.files {
+        fs::write(folder.path().join(name), fill(body)).unwrap();
+    }
+    for step in &scenario.steps {
+        let words = split(&fill(&step.command));
+        assert_eq!(
+            words[0], "kubectl",
+            "line {}: only kubectl runs here",
+            step.line
+        );
+        let output = Command::new(kubectl)
+            .args(&words[1..])
+            .env("KUBECONFIG", kubeconfig)
+            .env("HOME", folder.path())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let place = format!("{}:{}: $ {}", file.display(), step.line, step.command);
+        assert_eq!(
+            !output.status.success(),
+            step.must_fail,
+            "{place}\nprinted:\n{text}"
+        );
+        let mut printed = text.lines();
+        for wanted in &step.expected {
+            let wanted = fill(wanted);
+            assert!(
+                printed.any(|line| matches(&squeeze(&wanted), &squeeze(line))),
+                "{place}\nno line (in this order) like:\n{wanted}\nprinted:\n{text}"
+            );
+        }
+    }
+}
+
+/// Words as a shell would split them: spaces, single and double quotes; nothing else.
+fn split(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
+    for character in command.chars() {
+        match (quote, character) {
+            (Some(end), _) if character == end => quote = None,
+            (Some(_), _) => word.push(character),
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                open = true;
+            }
+            (None, ' ') => {
+                if open || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                open = false;
+            }
+            (None, _) => word.push(character),
+        }
+    }
+    if open || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn squeeze(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `...` stands for anything.
+fn matches(pattern: &str, line: &str) -> bool {
+    let mut rest = line;
+    for (index, part) in pattern.split("...").enumerate() {
+        match rest.find(part) {
+            Some(0) => rest = &rest[part.len()..],
+            Some(at) if index > 0 => rest = &rest[at + part.len()..],
+            _ => return false,
+        }
+    }
+    rest.is_empty() || pattern.ends_with("...")
+}
+
+/// All scenario files of a folder.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios")
+        .join(folder);
+    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "{} has scenarios", folder.display());
+    found
+}
+
+fn run_folder(folder: &str) {
+    let (Some(kubeconfig), Some(kubectl)) = (
+        std::env::var_os("SCENARIO_KUBECONFIG"),
+        std::env::var_os("SCENARIO_KUBECTL"),
+    ) else {
+        println!("skipped: SCENARIO_KUBECONFIG and SCENARIO_KUBECTL name no cluster");
+        return;
+    };
+    for file in files(folder) {
+        println!("{}", file.display());
+        run(&file, kubeconfig.as_ref(), kubectl.as_ref());
+    }
+}
+
+/// Scenarios that need no node: any API server.
+#[test]
+fn api_scenarios() {
+    run_folder("api");
+}
+
+/// Scenarios that need a node.
+#[test]
+fn node_scenarios() {
+    if std::env::var_os("SCENARIO_NODES").is_none() {
+        println!("skipped: SCENARIO_NODES is not set");
+        return;
+    }
+    run_folder("node");
+}
+
+#[test]
+fn patterns() {
+    assert!(matches("a ... c", "a b c"));
+    assert!(matches("...c", "abc"));
+    assert!(matches("a...", "abc"));
+    assert!(!matches("a", "ab"));
+    assert_eq!(split("a 'b c' \"\" d"), ["a", "b c", "", "d"]);
+}
