@@ -16,6 +16,7 @@ use shim::message::Created;
 use shim::spec::{Cgroup, Container, Process};
 use shim::wire::Record;
 
+use crate::credentials;
 use crate::identity::{self, Program};
 use crate::rootfs;
 use crate::sys::{self, Cloned, During, Failure, Result, fail};
@@ -70,7 +71,7 @@ pub(crate) fn create(spec: &Container, joins: &Joins, stdio: Stdio) -> Result<La
                 if let Some(user) = &joins.user {
                     sys::join_namespaces(user, libc::CLONE_NEWUSER)
                         .during(|| "join the user namespace".into())?;
-                    sys::set_ids(0, 0, &[]).during(|| "become its root".into())?;
+                    credentials::set_ids(0, 0, &[]).during(|| "become its root".into())?;
                 }
                 if let Some(pid) = &joins.pid {
                     sys::join_namespaces(pid, libc::CLONE_NEWPID)
@@ -116,7 +117,7 @@ pub(crate) fn exec(
             identity::set_limits(&process.rlimits, &mut warnings)?;
             sys::join_namespaces(init, namespaces).during(|| "join the container".into())?;
             if user_namespace {
-                sys::set_ids(0, 0, &[]).during(|| "become root of the container".into())?;
+                credentials::set_ids(0, 0, &[]).during(|| "become root of the container".into())?;
             }
             become_sibling(channel, 0)?;
             let root = sys::open("/", libc::O_PATH | libc::O_DIRECTORY, 0)

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 
 use shim::spec::{Process, Rlimit};
 
+use crate::credentials;
 use crate::sys::{self, During, Failure, Result, describe, fail};
 
 /// Largest user database that is read.
@@ -132,12 +133,13 @@ fn resolve_user(process: &Process, passwd: &str, group: &str) -> Result<User> {
 /// Applies resource limits; a hard limit that may not be raised stays as it is.
 pub(crate) fn set_limits(limits: &[Rlimit], warnings: &mut Vec<String>) -> Result<()> {
     for limit in limits {
-        match sys::set_rlimit(limit.resource, limit.soft, limit.hard) {
+        match credentials::set_rlimit(limit.resource, limit.soft, limit.hard) {
             Ok(()) => {}
             Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
                 let describe = || format!("set resource limit {}", limit.resource);
-                let hard = sys::hard_limit(limit.resource).during(describe)?;
-                sys::set_rlimit(limit.resource, limit.soft.min(hard), hard).during(describe)?;
+                let hard = credentials::hard_limit(limit.resource).during(describe)?;
+                credentials::set_rlimit(limit.resource, limit.soft.min(hard), hard)
+                    .during(describe)?;
                 warnings.push(format!(
                     "resource limit {} stays at {hard}: raising it to {} is not permitted",
                     limit.resource, limit.hard
@@ -167,36 +169,37 @@ pub(crate) fn set_oom_score(score: Option<i32>, warnings: &mut Vec<String>) -> R
 /// Everything from root to the user, in the order that each step still permits the next.
 pub(crate) fn become_user(process: &Process, user: &User) -> Result<()> {
     let step = |name: &'static str| move || name.to_string();
-    let own = sys::permitted_capabilities().during(step("read capabilities"))?;
+    let own = credentials::permitted_capabilities().during(step("read capabilities"))?;
     let wanted = process.capabilities.permitted & own;
     if !process.no_new_privs && !process.seccomp.0.is_empty() {
         // Without no_new_privs the filter needs CAP_SYS_ADMIN: before that goes.
-        sys::set_seccomp(&process.seccomp.0).during(step("install the seccomp filter"))?;
+        credentials::set_seccomp(&process.seccomp.0).during(step("install the seccomp filter"))?;
     }
     for capability in 0..64 {
-        match sys::bounding_has(capability) {
+        match credentials::bounding_has(capability) {
             Err(_) => break,
             Ok(has) if has && process.capabilities.bounding >> capability & 1 == 0 => {
-                sys::bounding_drop(capability).during(step("drop a capability"))?;
+                credentials::bounding_drop(capability).during(step("drop a capability"))?;
             }
             Ok(_) => {}
         }
     }
-    sys::keep_capabilities(true).during(step("keep capabilities"))?;
-    sys::set_ids(user.uid, user.gid, &user.groups)
+    credentials::keep_capabilities(true).during(step("keep capabilities"))?;
+    credentials::set_ids(user.uid, user.gid, &user.groups)
         .during(|| format!("become user {} of group {}", user.uid, user.gid))?;
-    sys::set_capabilities(wanted, process.capabilities.inheritable & own)
+    credentials::set_capabilities(wanted, process.capabilities.inheritable & own)
         .during(step("set capabilities"))?;
-    sys::keep_capabilities(false).during(step("reset keep capabilities"))?;
+    credentials::keep_capabilities(false).during(step("reset keep capabilities"))?;
     for capability in 0..64 {
         if process.capabilities.ambient >> capability & 1 == 1 {
-            sys::ambient_raise(capability).during(step("raise an ambient capability"))?;
+            credentials::ambient_raise(capability).during(step("raise an ambient capability"))?;
         }
     }
     if process.no_new_privs {
-        sys::set_no_new_privs().during(step("set no_new_privs"))?;
+        credentials::set_no_new_privs().during(step("set no_new_privs"))?;
         if !process.seccomp.0.is_empty() {
-            sys::set_seccomp(&process.seccomp.0).during(step("install the seccomp filter"))?;
+            credentials::set_seccomp(&process.seccomp.0)
+                .during(step("install the seccomp filter"))?;
         }
     }
     Ok(())
@@ -252,7 +255,7 @@ impl Program {
     pub(crate) fn exec(&self) -> Failure {
         let mut denied = None;
         for candidate in &self.candidates {
-            let e = sys::exec(candidate, &self.args, &self.env);
+            let e = credentials::exec(candidate, &self.args, &self.env);
             match e.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) if self.searched => {}
                 Some(libc::EACCES) if self.searched => denied = Some(e),

@@ -6,6 +6,7 @@
 //! Single-threaded for ever: it forks without exec.
 
 mod container;
+mod credentials;
 mod identity;
 mod log;
 mod node;

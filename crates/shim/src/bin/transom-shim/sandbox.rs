@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use shim::spec::{IdMap, Pod};
 
+use crate::credentials;
 use crate::rootfs;
 use crate::sys::{self, Cloned, During, Failure, Result, fail};
 
@@ -174,7 +175,7 @@ fn maker(pod: &Pod, wanted: i32, channel: &OwnedFd) -> Result<()> {
         sys::unshare(libc::CLONE_NEWUSER).during(|| "make a user namespace".into())?;
         tell(b"U", &[])?;
         wait()?;
-        sys::set_ids(0, 0, &[]).during(|| "become root of the user namespace".into())?;
+        credentials::set_ids(0, 0, &[]).during(|| "become root of the user namespace".into())?;
     }
     sys::unshare(wanted & !libc::CLONE_NEWUSER).during(|| "make namespaces".into())?;
     if pod.net == "new" {
@@ -231,14 +232,14 @@ fn reaper() -> Result<()> {
     // A session of its own, or signals of the shim's terminal would reach it.
     let _leader = sys::set_session();
     let signals = sys::signal_fd(&[libc::SIGCHLD]).during(|| "watch for children".into())?;
-    sys::set_no_new_privs().during(|| "set no_new_privs".into())?;
+    credentials::set_no_new_privs().during(|| "set no_new_privs".into())?;
     for capability in 0..64 {
-        if sys::bounding_has(capability).is_err() {
+        if credentials::bounding_has(capability).is_err() {
             break;
         }
-        sys::bounding_drop(capability).during(|| "drop a capability".into())?;
+        credentials::bounding_drop(capability).during(|| "drop a capability".into())?;
     }
-    sys::set_capabilities(0, 0).during(|| "drop capabilities".into())?;
+    credentials::set_capabilities(0, 0).during(|| "drop capabilities".into())?;
     loop {
         let mut entries = [sys::poll_entry(signals.as_raw_fd(), sys::POLL_IN)];
         sys::poll(&mut entries, None).during(|| "wait".into())?;
