@@ -296,6 +296,11 @@ impl Running {
         self.connection.event(false)
     }
 
+    /// A non-blocking copy of the socket: readable when [`Running::try_wait`] may have news.
+    pub fn readiness(&self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.connection.readiness()
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> Result<Status, Error> {
         self.connection.event(true)?.ok_or(Error::Malformed {
@@ -320,6 +325,11 @@ impl Events {
     /// The next end if there is one; never blocks.
     pub fn try_next(&mut self) -> Result<Option<Status>, Error> {
         self.connection.event(false)
+    }
+
+    /// A non-blocking copy of the socket: readable when [`Events::try_next`] may have news.
+    pub fn readiness(&self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.connection.readiness()
     }
 
     /// Waits for the next end.

@@ -19,4 +19,5 @@ pub mod seccomp;
 pub use binary::ShimBinary;
 pub use client::{Attached, Events, ExecIo, Running, Shim};
 pub use error::Error;
+pub use shim::wire::{Blob, Record};
 pub use shim::{message, spec};

@@ -80,6 +80,13 @@ impl Connection {
         }
     }
 
+    /// A copy of the socket for an event loop; the connection itself becomes non-blocking.
+    pub(crate) fn readiness(&self) -> io::Result<UnixStream> {
+        let copy = self.stream.try_clone()?;
+        copy.set_nonblocking(true)?;
+        Ok(copy)
+    }
+
     /// The next event; without `block` only if it is there.
     pub(crate) fn event(&mut self, block: bool) -> Result<Option<Status>, Error> {
         let operation = "wait for an event";
