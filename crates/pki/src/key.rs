@@ -31,8 +31,8 @@ pub struct KeyPair {
 
 enum Secret {
     P256 {
-        asn1: EcdsaKeyPair,
-        fixed: EcdsaKeyPair,
+        asn1: Box<EcdsaKeyPair>,
+        fixed: Box<EcdsaKeyPair>,
     },
     Rsa(RsaKeyPair),
 }
@@ -71,12 +71,13 @@ impl KeyPair {
                     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, bytes, &random);
                 match asn1 {
                     Ok(asn1) => Secret::P256 {
-                        asn1,
+                        asn1: Box::new(asn1),
                         fixed: EcdsaKeyPair::from_pkcs8(
                             &ECDSA_P256_SHA256_FIXED_SIGNING,
                             bytes,
                             &random,
                         )
+                        .map(Box::new)
                         .map_err(unsupported)?,
                     },
                     Err(_) => Secret::Rsa(RsaKeyPair::from_pkcs8(bytes).map_err(unsupported)?),
@@ -88,6 +89,7 @@ impl KeyPair {
                     EcdsaKeyPair::from_private_key_and_public_key(
                         algorithm, private, public, &random,
                     )
+                    .map(Box::new)
                     .map_err(unsupported)
                 };
                 Secret::P256 {

@@ -10,6 +10,7 @@ pub mod client;
 mod error;
 pub mod server;
 mod service;
+pub mod streams;
 pub mod tls;
 pub mod upgrade;
 

@@ -243,6 +243,3 @@ fn answer(
         }))
     })
 }
-
-#[cfg(test)]
-mod tests;

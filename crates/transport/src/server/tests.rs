@@ -1,1 +1,0 @@
-//! Handshakes, round trips and limits over loopback.
