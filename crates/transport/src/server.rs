@@ -1,5 +1,8 @@
 //! HTTP server over TCP and TLS: accept, limit, hand to a [`Service`], drain at the end.
 //!
+//! TLS connections speak what ALPN chose; plain ones speak HTTP/1.1. Neither is guessed from the
+//! first bytes, so that a silent client cannot escape the time limits.
+//!
 //! Owns connections: their number, handshakes, header sizes, streams, and the grace they get at
 //! shutdown. Knows no route and no user; the peer's certificates and address travel as request
 //! extensions. States of a connection: accepted → handshake (bounded in time) → serving →
@@ -18,8 +21,8 @@ use std::time::Duration;
 use base::Shutdown;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -48,7 +51,7 @@ pub struct Limits {
     pub concurrent_streams: u32,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// For the next header of an HTTP/1.1 connection, and for the first byte of any.
+    /// For the next header of an HTTP/1.1 connection.
     pub idle_timeout: Duration,
     /// Between pings that find dead HTTP/2 peers.
     pub ping_interval: Duration,
@@ -144,14 +147,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Arc<Context>) 
         tracing::debug!(err = %error, peer = %peer, "cannot disable delayed sending");
     }
     let Some(acceptor) = &context.acceptor else {
-        let first = tokio::time::timeout(context.limits.idle_timeout, stream.readable());
-        tokio::select! {
-            () = context.drain.wait() => {}
-            ready = first => if let Ok(Ok(())) = ready {
-                let builder = auto::Builder::new(TokioExecutor::new());
-                requests(stream, builder, peer, None, &context).await;
-            },
-        }
+        requests(stream, false, peer, None, &context).await;
         return;
     };
     let handshake = tokio::time::timeout(context.limits.handshake_timeout, acceptor.accept(stream));
@@ -171,40 +167,19 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Arc<Context>) 
         let chain = chain.iter().map(|one| one.clone().into_owned());
         PeerCertificates(chain.collect())
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let builder = match session.alpn_protocol() {
-        Some(b"h2") => builder.http2_only(),
-        _ => builder.http1_only(),
-    };
-    requests(stream, builder, peer, certificates, &context).await;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    requests(stream, http2, peer, certificates, &context).await;
 }
 
 async fn requests<I>(
     io: I,
-    mut builder: auto::Builder<TokioExecutor>,
+    http2: bool,
     peer: SocketAddr,
     certificates: Option<PeerCertificates>,
     context: &Arc<Context>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let limits = &context.limits;
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout)
-        .max_buf_size(limits.header_bytes.max(8192) as usize)
-        .half_close(false);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.concurrent_streams)
-        .max_header_list_size(limits.header_bytes)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(limits.ping_interval)
-        .keep_alive_timeout(limits.ping_interval);
     let service = context.service.clone();
     let handler = hyper::service::service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::from);
@@ -214,12 +189,40 @@ async fn requests<I>(
         }
         answer(service.clone(), request)
     });
-    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = context.drain.wait() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let (io, limits) = (TokioIo::new(io), &context.limits);
+    let result = if http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.concurrent_streams)
+            .max_header_list_size(limits.header_bytes)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_interval)
+            .serve_connection(io, handler);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = context.drain.wait() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle_timeout)
+            .max_buf_size(limits.header_bytes.max(8192) as usize)
+            .serve_connection(io, handler)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = context.drain.wait() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = result {
