@@ -1,5 +1,7 @@
 //! What changed between two objects, as three sets of fields.
 //!
+//! Sets are built from the leaves upwards: each level hands its parent what changed below it
+//! and how it changed itself. `metadata.managedFields` is never compared.
 //! Source: structured-merge-diff v6 typed/compare.go.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,43 @@ impl Comparison {
             modified: self.modified.without_below(ignored),
         }
     }
+
+    /// Nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.modified.is_empty()
+    }
+
+    /// Takes over what happened below `element` and to it.
+    fn take(&mut self, element: Element, (below, change): (Comparison, Change)) {
+        let marked = match change {
+            Change::None => None,
+            Change::Added => Some(&mut self.added),
+            Change::Removed => Some(&mut self.removed),
+            Change::Modified => Some(&mut self.modified),
+        };
+        if let Some(set) = marked {
+            set.members.insert(element.clone());
+        }
+        let pairs = [
+            (&mut self.added, below.added),
+            (&mut self.removed, below.removed),
+            (&mut self.modified, below.modified),
+        ];
+        for (set, child) in pairs {
+            if !child.is_bare() {
+                set.children.insert(element.clone(), child);
+            }
+        }
+    }
+}
+
+/// What happened to a value as a whole.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    Added,
+    Removed,
+    Modified,
 }
 
 pub(super) fn compare<'t>(
@@ -36,89 +75,73 @@ pub(super) fn compare<'t>(
     old: (&Dom, Node),
     new: (&Dom, Node),
 ) -> Comparison {
-    let mut walk = Walk {
+    let walk = Walk {
         table,
         old: old.0,
         new: new.0,
-        path: Vec::new(),
-        found: Comparison::default(),
     };
-    walk.pair(place, Some(old.1), Some(new.1));
-    walk.found
+    walk.pair(place, Some(old.1), Some(new.1)).0
 }
 
 struct Walk<'t, 'd> {
     table: &'t Table,
     old: &'d Dom,
     new: &'d Dom,
-    path: Vec<Element>,
-    found: Comparison,
+}
+
+type Found = (Comparison, Change);
+
+fn one_sided(old: Option<Node>, new: Option<Node>) -> Change {
+    match (old, new) {
+        (None, _) => Change::Added,
+        (_, None) => Change::Removed,
+        _ => Change::None,
+    }
 }
 
 impl<'t> Walk<'t, '_> {
-    fn leaf(&mut self, old: Option<Node>, new: Option<Node>) {
-        match (old, new) {
-            (None, _) => self.found.added.insert(&self.path),
-            (_, None) => self.found.removed.insert(&self.path),
-            (Some(a), Some(b)) => {
-                if !self.old.equal(a, self.new, b) {
-                    self.found.modified.insert(&self.path);
-                }
-            }
-        }
+    fn leaf(&self, old: Option<Node>, new: Option<Node>) -> Found {
+        let change = match (old, new) {
+            (Some(a), Some(b)) if !self.old.equal(a, self.new, b) => Change::Modified,
+            _ => one_sided(old, new),
+        };
+        (Comparison::default(), change)
     }
 
-    /// All fields below the current path, prefixed with it.
-    fn below(&self, dom: &Dom, node: Node, place: Place<'t>) -> Set {
-        let mut set = fields(self.table, dom, node, place);
-        for element in self.path.iter().rev() {
-            let mut outer = Set::default();
-            outer.children.insert(element.clone(), set);
-            set = outer;
-        }
-        set
-    }
-
-    fn pair(&mut self, place: Place<'t>, old: Option<Node>, new: Option<Node>) {
+    fn pair(&self, place: Place<'t>, old: Option<Node>, new: Option<Node>) -> Found {
         let a = old.map(|node| place.form(self.old.value(node)));
         let b = new.map(|node| place.form(self.new.value(node)));
         match (a, b) {
-            (None, None) => {}
-            (Some(Form::Map), Some(Form::Map) | None) | (None, Some(Form::Map)) => {
-                self.maps(place, old, new);
+            (Some(a), Some(b)) if a != b => {
+                // Another kind of value: everything on either side changed.
+                let below = |dom: &Dom, node: Option<Node>| {
+                    node.map(|node| fields(self.table, dom, node, place))
+                        .unwrap_or_default()
+                };
+                let (removed, added) = (below(self.old, old), below(self.new, new));
+                (
+                    Comparison {
+                        added,
+                        removed,
+                        modified: Set::default(),
+                    },
+                    Change::Modified,
+                )
             }
-            (Some(Form::List), Some(Form::List) | None) | (None, Some(Form::List)) => {
-                self.lists(place, old, new);
-            }
-            (Some(Form::Leaf), Some(Form::Leaf) | None) | (None, Some(Form::Leaf)) => {
-                self.leaf(old, new);
-            }
-            // Another kind of value: everything on either side changed.
-            (Some(_), Some(_)) => {
-                self.found.modified.insert(&self.path);
-                if let Some(node) = old {
-                    let below = self.below(self.old, node, place);
-                    self.found.removed = self.found.removed.union(&below);
-                }
-                if let Some(node) = new {
-                    let below = self.below(self.new, node, place);
-                    self.found.added = self.found.added.union(&below);
-                }
-            }
+            (Some(Form::Map), _) | (_, Some(Form::Map)) => self.maps(place, old, new),
+            (Some(Form::List), _) | (_, Some(Form::List)) => self.lists(place, old, new),
+            (Some(Form::Leaf), _) | (_, Some(Form::Leaf)) => self.leaf(old, new),
+            (None, None) => (Comparison::default(), Change::None),
         }
     }
 
-    fn container(&mut self, old: Option<Node>, new: Option<Node>) {
-        if old.is_none() {
-            self.found.added.insert(&self.path);
-        } else if new.is_none() {
-            self.found.removed.insert(&self.path);
-        }
+    fn is_hollow(&self, old: Option<Node>, new: Option<Node>) -> bool {
+        old.is_none_or(|node| self.old.is_empty(node))
+            && new.is_none_or(|node| self.new.is_empty(node))
     }
 
-    fn maps(&mut self, place: Place<'t>, old: Option<Node>, new: Option<Node>) {
-        let count = |dom: &Dom, node: Option<Node>| node.map_or(0, |node| dom.len(node));
-        if count(self.old, old) + count(self.new, new) == 0 {
+    fn maps(&self, place: Place<'t>, old: Option<Node>, new: Option<Node>) -> Found {
+        if self.is_hollow(old, new) {
             return self.leaf(old, new);
         }
         let mut entries: BTreeMap<&str, (Option<Node>, Option<Node>)> = BTreeMap::new();
@@ -128,15 +151,20 @@ impl<'t> Walk<'t, '_> {
         for (name, node) in new.into_iter().flat_map(|node| self.new.entries(node)) {
             entries.entry(name).or_default().1 = Some(node);
         }
+        let mut found = Comparison::default();
         for (name, (a, b)) in entries {
             let (inner, _) = place
                 .child(self.table, name)
                 .unwrap_or((Place::Unknown, false));
-            self.path.push(Element::Field(name.into()));
-            self.pair(inner, a, b);
-            self.path.pop();
+            if name == "managedFields" && place.is_metadata(self.table) {
+                continue;
+            }
+            let (below, change) = self.pair(inner, a, b);
+            if change != Change::None || !below.is_empty() {
+                found.take(Element::Field(name.into()), (below, change));
+            }
         }
-        self.container(old, new);
+        (found, one_sided(old, new))
     }
 
     fn group(
@@ -154,47 +182,45 @@ impl<'t> Walk<'t, '_> {
         all
     }
 
-    fn lists(&mut self, place: Place<'t>, old: Option<Node>, new: Option<Node>) {
-        let count = |dom: &Dom, node: Option<Node>| node.map_or(0, |node| dom.len(node));
-        if count(self.old, old) + count(self.new, new) == 0 {
+    fn lists(&self, place: Place<'t>, old: Option<Node>, new: Option<Node>) -> Found {
+        if self.is_hollow(old, new) {
             return self.leaf(old, new);
         }
         let before = self.group(self.old, old, place);
         let after = self.group(self.new, new, place);
         let inner = place.item(self.table);
+        let mut found = Comparison::default();
         let elements: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         for element in elements {
             let a = before.get(element).map(Vec::as_slice).unwrap_or_default();
             let b = after.get(element).map(Vec::as_slice).unwrap_or_default();
-            self.path.push(element.clone());
-            match (a, b) {
-                (_, _) if a.len() <= 1 && b.len() <= 1 => {
-                    self.pair(inner, a.first().copied(), b.first().copied());
-                }
-                (_, _) if a.len() >= 2 && b.len() >= 2 => {
-                    let same = a.len() == b.len()
-                        && a.iter()
-                            .zip(b)
-                            .all(|(a, b)| self.old.equal(*a, self.new, *b));
-                    if !same {
-                        self.found.modified.insert(&self.path);
-                    }
-                }
-                (_, _) if a.len() >= 2 => {
-                    if let Some(b) = b.first() {
-                        self.pair(inner, None, Some(*b));
-                    }
-                    self.found.removed.insert(&self.path);
-                }
-                (_, _) => {
-                    if let Some(a) = a.first() {
-                        self.pair(inner, Some(*a), None);
-                    }
-                    self.found.added.insert(&self.path);
-                }
-            }
-            self.path.pop();
+            found.take(element.clone(), self.items(inner, a, b));
         }
-        self.container(old, new);
+        (found, one_sided(old, new))
+    }
+
+    /// The items of one identity; more than one count as a whole.
+    fn items(&self, inner: Place<'t>, a: &[Node], b: &[Node]) -> Found {
+        match (a, b) {
+            ([] | [_], [] | [_]) => self.pair(inner, a.first().copied(), b.first().copied()),
+            ([_, _, ..], [_, _, ..]) => {
+                let same = a.len() == b.len()
+                    && a.iter()
+                        .zip(b)
+                        .all(|(a, b)| self.old.equal(*a, self.new, *b));
+                (
+                    Comparison::default(),
+                    if same { Change::None } else { Change::Modified },
+                )
+            }
+            ([_, _, ..], _) => {
+                let below = b.first().map(|b| self.pair(inner, None, Some(*b)).0);
+                (below.unwrap_or_default(), Change::Removed)
+            }
+            (_, _) => {
+                let below = a.first().map(|a| self.pair(inner, Some(*a), None).0);
+                (below.unwrap_or_default(), Change::Added)
+            }
+        }
     }
 }

@@ -79,6 +79,11 @@ impl<'t> Place<'t> {
         }
     }
 
+    /// Is it an object's metadata?
+    pub(super) fn is_metadata(self, table: &Table) -> bool {
+        matches!(self, Place::Object(ty) if table.type_name(ty) == "ObjectMeta")
+    }
+
     /// The place of an item of a list with identities.
     pub(super) fn item(self, table: &'t Table) -> Place<'t> {
         match self {

@@ -369,7 +369,8 @@ impl Set {
         map
     }
 
-    fn is_bare(&self) -> bool {
+    /// Is nothing in it, not even an empty level?
+    pub(super) fn is_bare(&self) -> bool {
         self.members.is_empty() && self.children.is_empty()
     }
 

@@ -4,6 +4,8 @@
 //! pkg/util/managedfields/internal/{fieldmanager,structuredmerge,managedfieldsupdater,
 //! skipnonapplied,stripmeta,lastappliedmanager,lastappliedupdater,conflict}.go.
 
+use std::sync::OnceLock;
+
 use super::compare::{Comparison, compare};
 use super::fields::{fields, misfit};
 use super::managers::{self, Manager, Operation};
@@ -74,22 +76,25 @@ impl<'a> Request<'a> {
 }
 
 /// Fields that no manager owns.
-fn nobody_owns() -> Set {
-    let mut set = Set::of_fields(&[&["apiVersion"], &["kind"], &["metadata"]]);
-    for name in [
-        "name",
-        "namespace",
-        "creationTimestamp",
-        "selfLink",
-        "uid",
-        "clusterName",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-    ] {
-        set = set.union(&Set::of_fields(&[&["metadata", name]]));
-    }
-    set
+fn nobody_owns() -> &'static Set {
+    static SET: OnceLock<Set> = OnceLock::new();
+    SET.get_or_init(|| {
+        let mut set = Set::of_fields(&[&["apiVersion"], &["kind"], &["metadata"]]);
+        for name in [
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "selfLink",
+            "uid",
+            "clusterName",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+        ] {
+            set = set.union(&Set::of_fields(&[&["metadata", name]]));
+        }
+        set
+    })
 }
 
 /// What an object of the type holds before anyone sets a field: Go's zero value has the
@@ -114,6 +119,33 @@ fn bare(request: &Request<'_>, dom: &Dom) -> Dom {
 
 /// Records a create (`live` is `None`), update or patch in `metadata.managedFields` of `new`.
 pub fn update(request: &Request<'_>, live: Option<&Dom>, new: &mut Dom) {
+    let own = new.at(new.root(), &["metadata", "managedFields"]);
+    let theirs = live.and_then(|live| {
+        let list = live.at(live.root(), &["metadata", "managedFields"])?;
+        Some((live, list))
+    });
+    let given = own.is_some_and(|own| !new.is_empty(own)) && request.subresource.is_empty();
+    let unchanged = match (given, own, theirs) {
+        (true, Some(own), Some((live, list))) => new.equal(own, live, list),
+        (false, ..) => !managers::is_reset(new.as_ref()) || !request.subresource.is_empty(),
+        _ => false,
+    };
+    let target = bare(request, new);
+    let found = match live {
+        Some(live) => request.compare(&bare(request, live), &target),
+        None => request.compare(&empty_object(request), &target),
+    };
+    if found.is_empty() && unchanged {
+        // Nothing to record: the entries stay as they are.
+        managers::clear(new);
+        if let Some((live, list)) = theirs {
+            let list = new.import(live, list);
+            let root = new.root();
+            let metadata = new.ensure_map(root, "metadata");
+            new.set(metadata, "managedFields", list);
+        }
+        return;
+    }
     let of_live = || live.map(|live| managers::read(live.as_ref()).unwrap_or_default());
     let known = if !request.subresource.is_empty() {
         of_live()
@@ -131,11 +163,9 @@ pub fn update(request: &Request<'_>, live: Option<&Dom>, new: &mut Dom) {
     if known.is_empty() && live.is_some() {
         return;
     }
-    let old = live.map_or_else(|| empty_object(request), |live| bare(request, live));
     record(
         request,
-        &old,
-        new,
+        found,
         &mut known,
         request.manager(Operation::Update),
     );
@@ -143,9 +173,11 @@ pub fn update(request: &Request<'_>, live: Option<&Dom>, new: &mut Dom) {
     managers::write(new, known);
 }
 
-/// Moves ownership of what differs between `old` and `new` to `writer`.
-fn record(request: &Request<'_>, old: &Dom, new: &Dom, known: &mut Vec<Manager>, writer: Manager) {
-    let found = request.compare(old, new);
+/// Moves ownership of what changed to `writer`.
+fn record(request: &Request<'_>, found: Comparison, known: &mut Vec<Manager>, writer: Manager) {
+    if found.is_empty() {
+        return;
+    }
     let changed = found.modified.union(&found.added);
     for manager in known.iter_mut() {
         manager.fields = manager
@@ -154,7 +186,7 @@ fn record(request: &Request<'_>, old: &Dom, new: &Dom, known: &mut Vec<Manager>,
             .difference(&found.removed);
     }
     known.retain(|manager| !manager.fields.is_empty());
-    let mut fields = changed.difference(&nobody_owns());
+    let mut fields = changed.difference(nobody_owns());
     if let Some(ignored) = request.ignored {
         fields = fields.without_below(ignored);
     }
@@ -211,7 +243,8 @@ pub fn apply(
             ignored: None,
             ..*request
         };
-        record(&untracked, &empty_object(request), &old, &mut known, writer);
+        let found = untracked.compare(&empty_object(request), &old);
+        record(&untracked, found, &mut known, writer);
     }
     let result = match try_apply(request, &old, config, known.clone(), force) {
         Err(conflicts) if request.manager == "kubectl" => {
@@ -327,7 +360,7 @@ fn try_apply(
     }
     let same = live.equal(live.root(), &new, new.root());
     if let Some(own) = known.get_mut(at) {
-        own.fields = own.fields.difference(&nobody_owns());
+        own.fields = own.fields.difference(nobody_owns());
         if !same {
             own.time = writer.time;
         }
