@@ -13,6 +13,7 @@ mod observe;
 pub mod pod;
 pub mod probe;
 mod run;
+pub mod server;
 mod volume;
 mod worker;
 

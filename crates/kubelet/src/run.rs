@@ -122,7 +122,6 @@ impl Kubelet {
         kubelet
     }
 
-    #[expect(dead_code, reason = "the server of port 10250 uses it")]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -14,7 +14,7 @@ use nodeapi::cri::{Mount, MountPropagation};
 use schema::Ref;
 
 use crate::config::Config;
-use crate::container::{Needs, expand};
+use crate::container::expand;
 use crate::pod::Knowledge;
 
 pub(crate) use contents::fetch;
@@ -115,7 +115,8 @@ impl Volumes {
                     volumes::check_host_path(Path::new(host.str("path")), kind).map_err(disk)?;
                 }
                 "configMap" | "secret" | "projected" | "downwardAPI" => {
-                    let files = contents::files(config, client, pod, volume, known, group).await?;
+                    let files =
+                        contents::files(config, client, pod, volume, known, group, &dir).await?;
                     let memory = matches!(kind_of(volume), "secret" | "projected");
                     make_dir(&dir, memory, None, None).map_err(disk)?;
                     let stamp = stamp();
@@ -247,9 +248,19 @@ impl Volumes {
     }
 }
 
-/// Everything that a pod's volumes refer to, so that changes can be followed.
-pub(crate) fn needs(pod: Ref<'_>) -> Needs {
-    contents::needs(pod)
+/// Whether a pod has files that follow API objects, and so are looked at again.
+pub(crate) fn follows_objects(object: &Object) -> bool {
+    object.parse().is_ok_and(|dom| {
+        let spec = dom.as_ref().get("spec");
+        spec.into_iter()
+            .flat_map(|spec| spec.items("volumes"))
+            .any(|volume| {
+                matches!(
+                    kind_of(volume),
+                    "configMap" | "secret" | "projected" | "downwardAPI"
+                )
+            })
+    })
 }
 
 /// The field that says the volume's type.

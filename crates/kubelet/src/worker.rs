@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     /// Verdicts that probe tasks write.
     verdicts: Arc<Mutex<HashMap<String, crate::pod::Verdict>>>,
     volumes_ready: bool,
+    /// When files that follow API objects are written again.
+    refresh_at: Option<Timestamp>,
     torn_down: bool,
     failed_pulls: HashMap<String, base::Backoff>,
     sandbox_backoff: base::Backoff,
@@ -102,6 +104,7 @@ impl Worker {
             mailbox,
             object,
             volumes_ready: false,
+            refresh_at: None,
             torn_down: false,
             failed_pulls: HashMap::new(),
             sandbox_backoff: base::Backoff::new(
@@ -183,7 +186,9 @@ impl Worker {
             self.report(&pod, &observed, now).await;
         }
         if plan.actions.is_empty() {
-            return Ok(Next::Wait(plan.wake_at));
+            self.refresh_volumes(now).await;
+            let wake_at = [plan.wake_at, self.refresh_at].into_iter().flatten().min();
+            return Ok(Next::Wait(wake_at));
         }
         if plan.actions.contains(&Action::Finish) {
             return self.finish(&pod, &observed, gone).await;
@@ -217,6 +222,40 @@ impl Worker {
                 false
             }
             _ => true,
+        }
+    }
+
+    /// Brings files of ConfigMaps, Secrets and tokens up to date once a minute.
+    async fn refresh_volumes(&mut self, now: Timestamp) {
+        const REFRESH_SECONDS: i64 = 60;
+        if !self.volumes_ready || !crate::volume::follows_objects(&self.object) {
+            self.refresh_at = None;
+            return;
+        }
+        let next = now
+            .checked_add(jiff::SignedDuration::from_secs(REFRESH_SECONDS))
+            .ok();
+        match self.refresh_at {
+            Some(at) if at > now => {}
+            None => self.refresh_at = next,
+            Some(_) => {
+                self.refresh_at = next;
+                let shared = self.shared.clone();
+                let set_up = shared.volumes.set_up(
+                    &shared.config,
+                    &shared.client,
+                    &self.object,
+                    &self.known,
+                );
+                if let Err(error) = set_up.await {
+                    self.event(
+                        EventType::Warning,
+                        "FailedMount",
+                        &Chain(&error).to_string(),
+                        "",
+                    );
+                }
+            }
         }
     }
 

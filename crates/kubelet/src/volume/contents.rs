@@ -1,5 +1,8 @@
 //! The files of ConfigMap, Secret, downward API, projected and token volumes.
 
+use std::fs;
+use std::path::Path;
+
 use api::Gvr;
 use client::Client;
 use schema::{Dom, Ref};
@@ -30,20 +33,6 @@ pub(crate) async fn fetch(
         }
     }
     Ok(references)
-}
-
-/// What the volumes of a pod refer to.
-pub(super) fn needs(pod: Ref<'_>) -> Needs {
-    let mut found = Needs::new();
-    let Some(spec) = pod.get("spec") else {
-        return found;
-    };
-    for volume in spec.items("volumes") {
-        for source in sources(volume) {
-            found.extend(need_of(source));
-        }
-    }
-    found
 }
 
 /// The sources of a volume: itself, or the parts of a projected one.
@@ -97,6 +86,7 @@ pub(super) async fn files(
     volume: Ref<'_>,
     known: &Knowledge,
     group: Option<u32>,
+    dir: &Path,
 ) -> Result<Files, VolumeError> {
     let name = volume.str("name").to_owned();
     let namespace = pod
@@ -243,6 +233,26 @@ fn downward(pod: Ref<'_>, item: Ref<'_>, facts: &NodeFacts) -> Option<String> {
         reference.str("divisor"),
         facts,
     )
+}
+
+/// The token that is there, while less than 80 % of its life has passed (and at most a day).
+fn fresh_token(file: &Path, source: Ref<'_>) -> Option<String> {
+    const A_DAY: u64 = 86_400;
+    let age = fs::metadata(file)
+        .ok()?
+        .modified()
+        .ok()?
+        .elapsed()
+        .ok()?
+        .as_secs();
+    let life = source
+        .int("expirationSeconds")
+        .unwrap_or(3600)
+        .unsigned_abs()
+        .min(A_DAY);
+    (age < life / 10 * 8)
+        .then(|| fs::read_to_string(file).ok())
+        .flatten()
 }
 
 /// Asks for a token that is bound to the pod.

@@ -1,0 +1,328 @@
+//! The kubelet's server on port 10250: logs, exec, attach, port-forward, pods, health.
+//!
+//! Every caller shows a certificate of the cluster's CA, and the API server says by a
+//! SubjectAccessReview whether it may. Source: kubernetes v1.36 pkg/kubelet/server/{server,auth}.go.
+
+mod access;
+mod remote;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use tokio::sync::mpsc;
+use transport::{Body, BoxFuture, Request, Response, Service};
+
+use crate::logs::{self, LogOptions};
+use crate::pod::{ContainerState, Observed};
+use crate::run::Kubelet;
+use crate::server::access::Access;
+
+/// The service to serve with the node's certificate.
+#[derive(Clone)]
+pub struct Server {
+    kubelet: Kubelet,
+    access: Arc<Access>,
+}
+
+impl Kubelet {
+    /// The kubelet's HTTP service.
+    pub fn server(&self) -> Server {
+        let access = Access::new(
+            self.shared().client.clone(),
+            &self.shared().config.node_name,
+        );
+        Server {
+            kubelet: self.clone(),
+            access: Arc::new(access),
+        }
+    }
+}
+
+impl Service for Server {
+    fn call(&self, request: Request) -> BoxFuture<'static, Response> {
+        let server = self.clone();
+        Box::pin(async move { server.answer(request).await })
+    }
+}
+
+impl Server {
+    async fn answer(&self, request: Request) -> Response {
+        let path = request.uri().path().trim_matches('/').to_owned();
+        let parts: Vec<&str> = path.split('/').collect();
+        if parts == ["healthz"] && access::user(&request).is_none() {
+            return text(StatusCode::UNAUTHORIZED, "Unauthorized");
+        }
+        let subresource = match parts.first() {
+            Some(&"containerLogs" | &"logs") => "log",
+            Some(&"metrics") => "metrics",
+            Some(&"stats") => "stats",
+            Some(&"healthz") => "healthz",
+            Some(&"pods" | &"runningpods") => "pods",
+            _ => "proxy",
+        };
+        if let Err((code, why)) = self.access.check(&request, subresource).await {
+            return text(code, &why);
+        }
+        match (request.method(), parts.as_slice()) {
+            (&Method::GET, ["healthz"]) => text(StatusCode::OK, "ok"),
+            (&Method::GET, ["pods"]) => self.pods(),
+            (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+                self.container_logs(
+                    request.uri().query().unwrap_or(""),
+                    namespace,
+                    pod,
+                    container,
+                )
+                .await
+            }
+            (&Method::GET | &Method::POST, ["exec", namespace, pod, container])
+            | (&Method::GET | &Method::POST, ["exec", namespace, pod, _, container]) => {
+                match self.running(namespace, pod, container).await {
+                    Ok(id) => remote::exec(self.kubelet.shared(), request, id),
+                    Err(answer) => *answer,
+                }
+            }
+            (&Method::GET | &Method::POST, ["attach", namespace, pod, container])
+            | (&Method::GET | &Method::POST, ["attach", namespace, pod, _, container]) => {
+                match self.running(namespace, pod, container).await {
+                    Ok(id) => remote::attach(self.kubelet.shared(), request, id),
+                    Err(answer) => *answer,
+                }
+            }
+            _ => text(StatusCode::NOT_FOUND, "404 page not found"),
+        }
+    }
+
+    /// The node's pods as a PodList.
+    fn pods(&self) -> Response {
+        let mut parts = vec![Bytes::from_static(
+            br#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":["#,
+        )];
+        for (index, pod) in self.kubelet.shared().pods.list().iter().enumerate() {
+            if index > 0 {
+                parts.push(Bytes::from_static(b","));
+            }
+            parts.push(pod.bytes().clone());
+        }
+        parts.push(Bytes::from_static(b"]}"));
+        let mut response = Response::new(Body::slices(parts));
+        let json = http::HeaderValue::from_static("application/json");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, json);
+        response
+    }
+
+    async fn observe(
+        &self,
+        namespace: &str,
+        pod: &str,
+    ) -> Result<(String, Observed), Box<Response>> {
+        let key = client::Key::new(namespace, pod);
+        let Some(object) = self.kubelet.shared().pods.get(&key) else {
+            let message = format!("pod {pod:?} does not exist");
+            return Err(Box::new(text(StatusCode::NOT_FOUND, &message)));
+        };
+        let runtime = self.kubelet.shared().runtime.as_ref();
+        match crate::observe::observe(runtime, object.uid()).await {
+            Ok(observed) => Ok((object.uid().to_owned(), observed)),
+            Err(error) => {
+                let message = base::Chain(&error).to_string();
+                Err(Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message)))
+            }
+        }
+    }
+
+    /// The runtime's id of a running container.
+    async fn running(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<String, Box<Response>> {
+        let (_, observed) = self.observe(namespace, pod).await?;
+        match observed.newest(container) {
+            Some(found) if found.state == ContainerState::Running => Ok(found.id.clone()),
+            Some(_) => {
+                let message = format!("container {container:?} in pod {pod:?} is not running");
+                Err(Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message)))
+            }
+            None => {
+                let message = format!("container not found ({container:?})");
+                Err(Box::new(text(StatusCode::NOT_FOUND, &message)))
+            }
+        }
+    }
+
+    async fn container_logs(
+        &self,
+        query: &str,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Response {
+        let query = parameters(query);
+        let options = match log_options(&query) {
+            Ok(options) => options,
+            Err(message) => return text(StatusCode::BAD_REQUEST, &message),
+        };
+        let (uid, observed) = match self.observe(namespace, pod).await {
+            Ok(found) => found,
+            Err(answer) => return *answer,
+        };
+        let previous = query.get("previous").is_some_and(|value| value == "true");
+        let chosen = if previous {
+            observed.previous(container)
+        } else {
+            observed.newest(container)
+        };
+        let Some(chosen) = chosen.cloned() else {
+            let message = if previous {
+                format!("previous terminated container {container:?} in pod {pod:?} not found")
+            } else {
+                format!(
+                    "container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"
+                )
+            };
+            return text(StatusCode::BAD_REQUEST, &message);
+        };
+        let config = &self.kubelet.shared().config;
+        let file = config
+            .pod_logs(namespace, pod, &uid)
+            .join(container)
+            .join(format!("{}.log", chosen.attempt));
+        let (sender, mut receiver) = mpsc::channel(8);
+        let (output, body) = Body::channel(8);
+        let alive = self.liveness(&chosen.id, chosen.state == ContainerState::Running);
+        let shutdown = &self.kubelet.shared().shutdown;
+        base::tasks::spawn("container-log", shutdown, async move {
+            logs::stream(file, options, alive, sender).await;
+        });
+        base::tasks::spawn("container-log-copy", shutdown, async move {
+            while let Some(part) = receiver.recv().await {
+                match part {
+                    Ok(bytes) => {
+                        if !output.send(bytes).await {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        output.abort(format!("read the log: {error}")).await;
+                        return;
+                    }
+                }
+            }
+        });
+        let mut response = Response::new(body);
+        let plain = http::HeaderValue::from_static("text/plain");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, plain);
+        response
+    }
+
+    /// Whether a container still runs, as its worker has last seen it.
+    fn liveness(&self, id: &str, running: bool) -> impl Fn() -> bool + Send + Sync + 'static {
+        let state = Arc::new(std::sync::atomic::AtomicBool::new(running));
+        if running {
+            let (shared, id, flag) = (self.kubelet.shared().clone(), id.to_owned(), state.clone());
+            let shutdown = shared.shutdown.clone();
+            base::tasks::spawn("container-log-end", &shutdown, async move {
+                remote::wait_until_ended(&shared, &id).await;
+                flag.store(false, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        move || state.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+fn log_options(query: &HashMap<String, String>) -> Result<LogOptions, String> {
+    let number = |name: &str| -> Result<Option<u64>, String> {
+        match query.get(name) {
+            None => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| format!("{name}: {text:?} is no number")),
+        }
+    };
+    let flag = |name: &str| {
+        query
+            .get(name)
+            .is_some_and(|value| value == "true" || value == "1")
+    };
+    let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
+        (Some(seconds), _) => {
+            use base::Clock as _;
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            base::SystemClock
+                .now()
+                .checked_sub(jiff::SignedDuration::from_secs(seconds))
+                .ok()
+        }
+        (None, Some(time)) => Some(
+            time.parse()
+                .map_err(|_| format!("sinceTime: {time:?} is no RFC 3339 time"))?,
+        ),
+        (None, None) => None,
+    };
+    Ok(LogOptions {
+        follow: flag("follow"),
+        tail_lines: number("tailLines")?.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+        since,
+        timestamps: flag("timestamps"),
+        limit_bytes: number("limitBytes")?,
+        stream: match query.get("stream").map(String::as_str) {
+            Some("Stdout") => Some("stdout"),
+            Some("Stderr") => Some("stderr"),
+            _ => None,
+        },
+    })
+}
+
+/// The last value of each query parameter, percent-decoded.
+fn parameters(query: &str) -> HashMap<String, String> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+/// Undoes percent-encoding; damaged escapes stay as they are.
+pub(crate) fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after
+            .get(..2)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
+        match (
+            first,
+            code.and_then(|code| u8::from_str_radix(code, 16).ok()),
+        ) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn text(code: StatusCode, message: &str) -> Response {
+    let mut response = Response::new(Body::from(message.to_owned()));
+    *response.status_mut() = code;
+    response
+}
