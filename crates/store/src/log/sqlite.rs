@@ -32,7 +32,9 @@ pub(crate) struct Sqlite {
     synchronous: Option<Durability>,
     /// Puts are refused above it; deletions may go a little further.
     ceiling_bytes: u64,
+    /// As counted last, and with an estimate of what was written since then.
     used_bytes: u64,
+    measured_bytes: u64,
     free_pages: i64,
     /// The next batch must say that this boot has written.
     mark: bool,
@@ -74,6 +76,7 @@ impl Sqlite {
             synchronous: None,
             ceiling_bytes,
             used_bytes: 0,
+            measured_bytes: 0,
             free_pages: 0,
             mark: loaded.mark,
             gap: loaded.gap,
@@ -150,6 +153,7 @@ impl Sqlite {
         let pages = count("PRAGMA page_count")?;
         self.free_pages = count("PRAGMA freelist_count")?;
         self.used_bytes = (pages - self.free_pages).cast_unsigned() * PAGE_BYTES;
+        self.measured_bytes = self.used_bytes;
         Ok(())
     }
 
@@ -158,6 +162,12 @@ impl Sqlite {
         if self.unmoved_bytes >= EVERY_BYTES {
             self.unmoved_bytes = 0;
             self.checkpointer.request();
+        }
+        // Counting costs a dozen system calls; the estimate will do for a while.
+        self.used_bytes += bytes as u64;
+        if self.used_bytes < self.ceiling_bytes && self.used_bytes < self.measured_bytes + (1 << 20)
+        {
+            return;
         }
         let measured = self.measure();
         base::always!(measured.is_ok(), "counting pages cannot fail");
@@ -204,7 +214,7 @@ impl Log for Sqlite {
             Ok(())
         })?;
         self.written(rows.len() * 512);
-        Ok(())
+        self.measure().map_err(|error| LogError::Broken(Arc::new(error)))
     }
 
     fn reopen(&mut self) -> Result<u64, LogError> {
