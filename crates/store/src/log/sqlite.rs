@@ -214,7 +214,8 @@ impl Log for Sqlite {
             Ok(())
         })?;
         self.written(rows.len() * 512);
-        self.measure().map_err(|error| LogError::Broken(Arc::new(error)))
+        self.measure()
+            .map_err(|error| LogError::Broken(Arc::new(error)))
     }
 
     fn reopen(&mut self) -> Result<u64, LogError> {

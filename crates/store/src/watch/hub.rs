@@ -15,7 +15,7 @@ use crate::{Event, Revision};
 
 /// Events that wait in one watcher's queue before it counts as stuck. One batch more than that
 /// may wait: a single batch is always taken.
-pub(crate) const QUEUE_EVENTS: usize = 1024;
+pub(crate) const QUEUE_EVENTS: usize = if cfg!(test) { 32 } else { 1024 };
 
 /// All watchers of a store.
 #[derive(Debug, Default)]

@@ -77,8 +77,10 @@ impl Engine {
 
     /// Works until the queue is closed.
     pub(crate) fn run(mut self, queue: &Queue) {
+        let mut expected = 0;
         loop {
-            let work = queue.take(self.patience());
+            let work = queue.take(self.patience(), expected);
+            expected = work.requests.len().max(expected / 2);
             self.turn(work.requests);
             self.forget(work.purge, work.rows);
             while queue.is_idle() && self.tidy() {}

@@ -14,6 +14,9 @@ use crate::{Outcome, StoreError, Txn};
 const BATCH_REQUESTS: usize = 512;
 /// Bytes in one batch, or one request if that has more.
 const BATCH_BYTES: usize = 4 << 20;
+/// Longest wait for one more request while a batch gathers, and how many of them at most.
+const GATHER: Duration = Duration::from_micros(50);
+const GATHER_STEPS: usize = 16;
 /// Room for requests that wait, in units of [`UNIT_BYTES`]: 64 MiB.
 const ROOM: u32 = 64 << 10;
 const UNIT_BYTES: usize = 1024;
@@ -108,8 +111,10 @@ impl Queue {
         state.requests.is_empty() && state.purge.is_none() && !state.closing
     }
 
-    /// The next batch; none if `patience` ends before (no patience: waits for ever).
-    pub(crate) fn take(&self, patience: Option<Duration>) -> Work {
+    /// The next batch; none if `patience` ends before (no patience: waits for ever). If fewer than
+    /// `expected` requests wait it is patient a little longer: who was just answered is about to
+    /// ask again, and one flush for all costs less than two.
+    pub(crate) fn take(&self, patience: Option<Duration>, expected: usize) -> Work {
         let mut state = self.state.lock();
         while state.requests.is_empty() && state.purge.is_none() && !state.closing {
             match patience {
@@ -119,6 +124,15 @@ impl Queue {
                         break;
                     }
                 }
+            }
+        }
+        let mut gathering = GATHER_STEPS;
+        while gathering > 0 && (1..expected).contains(&state.requests.len()) && !state.closing {
+            gathering -= 1;
+            let before = state.requests.len();
+            self.ready.wait_for(&mut state, GATHER);
+            if state.requests.len() == before {
+                break;
             }
         }
         let mut bytes = 0;
