@@ -19,5 +19,6 @@ pub mod view;
 
 pub use field::{Aggregate, BadValue, ErrorType, FieldError, Path};
 pub use kind::{Gk, Gr, GroupVersionError, Gvk, Gvr, api_version, parse_api_version};
+pub use labels::Selector as LabelSelector;
 pub use quantity::{Format, Quantity, QuantityError};
 pub use status::{Cause, Status, reason};
