@@ -233,10 +233,7 @@ impl<'a> Decoder<'a> {
                     .into());
             }
             let token = self.lex.string()?;
-            let key: &str = match &token {
-                Text::Plain(start, end) => self.lex.src.get(*start..*end).unwrap_or_default(),
-                Text::Escaped(text) => text,
-            };
+            let key = &*token.read(self.lex.src);
             let found = match fields.get(expected) {
                 Some(field) if table.json_name(field) == key => Some(expected),
                 _ => table.index(ty, key),
@@ -251,7 +248,7 @@ impl<'a> Decoder<'a> {
                     let field = &fields[index];
                     let name = match field.name() {
                         Some(name) => name,
-                        None => self.dom.key_token(self.lex.src, &token),
+                        None => self.dom.key_token(self.lex.src, token),
                     };
                     let bit = 1u128.checked_shl(index as u32).unwrap_or(0);
                     if seen & bit != 0 || bit == 0 {
@@ -262,7 +259,7 @@ impl<'a> Decoder<'a> {
                     self.field(field, lenient, map, name)?;
                     self.steps.pop();
                 }
-                None if lenient => self.undeclared(ty, map, &token, key)?,
+                None if lenient => self.undeclared(ty, map, token, key)?,
                 None => {
                     self.find(FindingKind::Unknown, map, key);
                     self.skip()?;
@@ -307,7 +304,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A field that a custom resource's schema does not declare.
-    fn undeclared(&mut self, ty: TypeId, map: Node, token: &Text, key: &str) -> Result<(), Abort> {
+    fn undeclared(&mut self, ty: TypeId, map: Node, token: Text, key: &str) -> Result<(), Abort> {
         if !self.table.preserves_unknown(ty) {
             self.find(FindingKind::Unknown, map, key);
             return self.skip();
@@ -402,7 +399,7 @@ impl<'a> Decoder<'a> {
                     .into());
             }
             let token = self.lex.string()?;
-            let name = self.dom.key_token(self.lex.src, &token);
+            let name = self.dom.key_token(self.lex.src, token);
             if self.lex.peek() != Some(b':') {
                 return Err(self.lex.unexpected("after object key").into());
             }

@@ -16,7 +16,7 @@ mod write;
 
 pub use cursor::Ref;
 pub use lex::SyntaxError;
-pub(crate) use lex::{Lexer, Number, Text};
+pub(crate) use lex::{Lexer, Number, Text, unescape};
 pub(crate) use parse::{LargeMaps, parse_value, sanitize};
 pub use parse::{Limits, Parsed};
 pub(crate) use write::{write_float, write_int, write_string};

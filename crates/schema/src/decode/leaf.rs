@@ -17,7 +17,7 @@ impl Decoder<'_> {
         let node = match (leaf, first) {
             (Leaf::Str, Some(b'"')) => {
                 let token = self.lex.string()?;
-                self.dom.text_token(&token)
+                self.dom.text_token(token)
             }
             (Leaf::Bool, Some(b't')) => {
                 self.lex.literal("true")?;
@@ -46,7 +46,7 @@ impl Decoder<'_> {
             (Leaf::Quantity, _) => self.quantity()?,
             (Leaf::IntOrString, Some(b'"')) => {
                 let token = self.lex.string()?;
-                self.dom.text_token(&token)
+                self.dom.text_token(token)
             }
             (Leaf::IntOrString, Some(b'-' | b'0'..=b'9')) => {
                 let start = self.lex.pos;
@@ -103,15 +103,8 @@ impl Decoder<'_> {
         Ok(self.dom.number_token(number))
     }
 
-    fn token_text<'s>(&'s self, token: &'s Text) -> &'s str {
-        match token {
-            Text::Plain(start, end) => self.lex.src.get(*start..*end).unwrap_or_default(),
-            Text::Escaped(text) => text,
-        }
-    }
-
     /// The node of a token whose canonical text may differ.
-    fn canonical(&mut self, token: &Text, canonical: Option<&str>) -> Node {
+    fn canonical(&mut self, token: Text, canonical: Option<&str>) -> Node {
         match canonical {
             Some(text) => self.dom.new_str(text),
             None => self.dom.text_token(token),
@@ -120,9 +113,9 @@ impl Decoder<'_> {
 
     fn bytes(&mut self) -> Result<Node, Abort> {
         let token = self.lex.string()?;
-        let text = self.token_text(&token);
+        let text = &token.read(self.lex.src);
         match check_base64(text.as_bytes()) {
-            Ok(true) => Ok(self.dom.text_token(&token)),
+            Ok(true) => Ok(self.dom.text_token(token)),
             Ok(false) => {
                 let clean: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
                 Ok(self.dom.new_str(&clean))
@@ -132,21 +125,21 @@ impl Decoder<'_> {
                     let text = format!("illegal base64 data at input byte {at}");
                     self.error = Some(DecodeError::Value(text));
                 }
-                Ok(self.dom.text_token(&token))
+                Ok(self.dom.text_token(token))
             }
         }
     }
 
     fn time(&mut self, leaf: Leaf) -> Result<Node, Abort> {
         let token = self.lex.string()?;
-        let text = self.token_text(&token);
+        let text = &token.read(self.lex.src);
         let canonical = match leaf {
             Leaf::Time => time::canonical(text, false),
             Leaf::MicroTime => time::canonical(text, true),
             _ => Ok(None),
         };
         match canonical {
-            Ok(canonical) => Ok(self.canonical(&token, canonical.as_deref())),
+            Ok(canonical) => Ok(self.canonical(token, canonical.as_deref())),
             Err(message) => Err(Abort::Value(DecodeError::Value(message))),
         }
     }
@@ -156,8 +149,8 @@ impl Decoder<'_> {
         match self.lex.peek() {
             Some(b'"') => {
                 let token = self.lex.string()?;
-                let canonical = quantity::canonical(self.token_text(&token)).map_err(refuse)?;
-                Ok(self.canonical(&token, canonical.as_deref()))
+                let canonical = quantity::canonical(&token.read(self.lex.src)).map_err(refuse)?;
+                Ok(self.canonical(token, canonical.as_deref()))
             }
             Some(b'-' | b'0'..=b'9') => {
                 let start = self.lex.pos;

@@ -4,6 +4,8 @@
 //! Error texts are those of Go's scanner, which is what users of the API see.
 //! Source: sigs.k8s.io/json internal/golang/encoding/json/{scanner,decode}.go.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// Why bytes are not one JSON document within the limits.
@@ -55,12 +57,84 @@ fn quote(c: char) -> String {
     }
 }
 
-/// A string token: a span of the source, or text that had escapes.
-pub(crate) enum Text {
-    /// Start and end of the content in the source.
-    Plain(usize, usize),
-    /// The unescaped content.
-    Escaped(String),
+/// A string token: the span of its content in the source.
+#[derive(Copy, Clone)]
+pub(crate) struct Text {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// There are escapes in it; [`unescape`] resolves them.
+    pub(crate) escaped: bool,
+}
+
+impl Text {
+    /// The content, when it has no escapes.
+    #[inline]
+    pub(crate) fn plain(self, src: &str) -> &str {
+        src.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The content.
+    #[inline]
+    pub(crate) fn read(self, src: &str) -> Cow<'_, str> {
+        let plain = self.plain(src);
+        match self.escaped {
+            false => Cow::Borrowed(plain),
+            true => {
+                let mut out = String::new();
+                unescape(plain, &mut out);
+                Cow::Owned(out)
+            }
+        }
+    }
+}
+
+/// Appends the content of a string token whose escapes the lexer has checked. A lone surrogate
+/// becomes U+FFFD; a pair becomes its character.
+pub(crate) fn unescape(raw: &str, out: &mut String) {
+    out.reserve(raw.len());
+    let mut rest = raw;
+    while let Some((plain, after)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let mut chars = after.chars();
+        match chars.next() {
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let (c, after) = code_unit(chars.as_str());
+                out.push(c);
+                rest = after;
+                continue;
+            }
+            Some(c) => out.push(c),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// The character of one `\\u` escape, or of two that make a pair, and what follows.
+fn code_unit(digits: &str) -> (char, &str) {
+    let hex = |text: &str| text.get(..4).and_then(|d| u32::from_str_radix(d, 16).ok());
+    let unit = hex(digits).unwrap_or(0xfffd);
+    let rest = digits.get(4..).unwrap_or_default();
+    if (0xd800..0xdc00).contains(&unit)
+        && let Some(after) = rest.strip_prefix("\\u")
+        && let Some(low) = hex(after)
+        && (0xdc00..0xe000).contains(&low)
+    {
+        let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+        let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return (c, after.get(4..).unwrap_or_default());
+    }
+    (
+        char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
+        rest,
+    )
 }
 
 /// A number token.
@@ -106,6 +180,11 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.bytes();
+        if let Some(&b) = bytes.get(self.pos)
+            && b > b' '
+        {
+            return Some(b);
+        }
         loop {
             match bytes.get(self.pos) {
                 Some(b' ' | b'\n' | b'\t' | b'\r') => self.pos += 1,
@@ -130,14 +209,20 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub(crate) fn string(&mut self) -> Result<Text, SyntaxError> {
         self.pos += 1;
-        let start = self.pos;
-        match self.run()? {
-            b'"' => {
-                let end = self.pos;
+        let start = self.pos as u32;
+        let mut escaped = false;
+        loop {
+            if self.run()? == b'"' {
+                let end = self.pos as u32;
                 self.pos += 1;
-                Ok(Text::Plain(start, end))
+                return Ok(Text {
+                    start,
+                    end,
+                    escaped,
+                });
             }
-            _ => self.escaped(start).map(Text::Escaped),
+            escaped = true;
+            self.escape()?;
         }
     }
 
@@ -145,87 +230,53 @@ impl<'a> Lexer<'a> {
     #[inline]
     fn run(&mut self) -> Result<u8, SyntaxError> {
         let bytes = self.bytes();
-        while let Some(chunk) = bytes.get(self.pos..self.pos + 8) {
-            let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            let found = stops(u64::from_le_bytes(word));
+        let mut at = self.pos;
+        while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let found = stops(u64::from_le_bytes(*chunk));
             if found != 0 {
-                self.pos += (found.trailing_zeros() / 8) as usize;
+                at += (found.trailing_zeros() / 8) as usize;
                 break;
             }
-            self.pos += 8;
+            at += 8;
         }
         loop {
-            match bytes.get(self.pos) {
-                Some(&stop) if stop == b'"' || stop == b'\\' => return Ok(stop),
-                Some(0..0x20) => return Err(self.unexpected("in string literal")),
-                Some(_) => self.pos += 1,
-                None => return Err(SyntaxError::End),
-            }
-        }
-    }
-
-    #[cold]
-    fn escaped(&mut self, start: usize) -> Result<String, SyntaxError> {
-        let mut out = String::new();
-        let mut from = start;
-        loop {
-            let stop = self.run()?;
-            out.push_str(self.src.get(from..self.pos).unwrap_or_default());
-            self.pos += 1;
-            if stop == b'"' {
-                return Ok(out);
-            }
-            let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
-            match c {
-                b'"' | b'\\' | b'/' => out.push(c as char),
-                b'b' => out.push('\u{8}'),
-                b'f' => out.push('\u{c}'),
-                b'n' => out.push('\n'),
-                b'r' => out.push('\r'),
-                b't' => out.push('\t'),
-                b'u' => {
-                    self.pos += 1;
-                    let unit = self.hex4()?;
-                    out.push(self.surrogate(unit)?);
-                    from = self.pos;
-                    continue;
+            match bytes.get(at) {
+                Some(&stop @ b'"') | Some(&stop @ b'\\') => {
+                    self.pos = at;
+                    return Ok(stop);
                 }
-                _ => return Err(self.unexpected("in string escape code")),
+                Some(0x20..) => at += 1,
+                _ => {
+                    self.pos = at;
+                    return Err(match at < bytes.len() {
+                        true => self.unexpected("in string literal"),
+                        false => SyntaxError::End,
+                    });
+                }
             }
-            self.pos += 1;
-            from = self.pos;
         }
     }
 
-    fn hex4(&mut self) -> Result<u32, SyntaxError> {
-        let mut unit = 0;
-        for _ in 0..4 {
-            let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
-            let Some(digit) = (c as char).to_digit(16) else {
-                return Err(self.unexpected("in \\u hexadecimal character escape"));
-            };
-            unit = unit * 16 + digit;
-            self.pos += 1;
-        }
-        Ok(unit)
-    }
-
-    /// A lone surrogate becomes U+FFFD; a pair becomes its character.
-    fn surrogate(&mut self, unit: u32) -> Result<char, SyntaxError> {
-        if (0xd800..0xdc00).contains(&unit)
-            && self.bytes().get(self.pos..self.pos + 2) == Some(b"\\u")
-        {
-            let back = self.pos;
-            self.pos += 2;
-            let low = self.hex4()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+    /// Checks one escape, whose backslash is the next byte, and passes it.
+    #[cold]
+    fn escape(&mut self) -> Result<(), SyntaxError> {
+        self.pos += 1;
+        let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
+        match c {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.pos += 1,
+            b'u' => {
+                self.pos += 1;
+                for _ in 0..4 {
+                    let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
+                    if !c.is_ascii_hexdigit() {
+                        return Err(self.unexpected("in \\u hexadecimal character escape"));
+                    }
+                    self.pos += 1;
+                }
             }
-            self.pos = back;
+            _ => return Err(self.unexpected("in string escape code")),
         }
-        Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+        Ok(())
     }
 
     /// A number whose first byte (a digit or a minus) is next.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::{Dom, Key, Lexer, NONE, Node, Number, Slot, SyntaxError, Tag, Text};
+use super::{Dom, Key, Lexer, NONE, Node, Number, Slot, SyntaxError, Tag, Text, unescape};
 use crate::names::{self, Name, STATIC};
 
 /// Bounds on one document.
@@ -123,32 +123,38 @@ impl Dom {
 
     /// A key that came as a token of the source.
     #[inline]
-    pub(crate) fn key_token(&mut self, source: &str, token: &Text) -> Name {
-        match token {
-            Text::Plain(start, end) => {
-                let text = source.get(*start..*end).unwrap_or_default();
-                let hash = names::hash(text.as_bytes());
-                match names::lookup(text.as_bytes(), hash) {
-                    Some(name) => name,
-                    None => {
-                        let (start, len) = (*start as u32, (end - start) as u32);
-                        self.add_key(Key { start, len, hash })
-                    }
-                }
-            }
-            Text::Escaped(text) => self.intern(text),
+    pub(crate) fn key_token(&mut self, source: &str, token: Text) -> Name {
+        if token.escaped {
+            return self.intern(&token.read(source));
+        }
+        let text = token.plain(source).as_bytes();
+        let hash = names::hash(text);
+        match names::lookup(text, hash) {
+            Some(name) => name,
+            None => self.add_key(Key {
+                start: token.start,
+                len: token.end - token.start,
+                hash,
+            }),
         }
     }
 
-    /// A string that came as a token of the source.
+    /// A string that came as a token of the source, of which the text starts with a copy.
     #[inline]
-    pub(crate) fn text_token(&mut self, token: &Text) -> Node {
-        match token {
-            Text::Plain(start, end) => {
-                self.add(Slot::leaf(Tag::Str, *start as u32, (end - start) as u32))
-            }
-            Text::Escaped(text) => self.new_str(text),
+    pub(crate) fn text_token(&mut self, token: Text) -> Node {
+        match token.escaped {
+            false => self.add(Slot::leaf(Tag::Str, token.start, token.end - token.start)),
+            true => self.escaped_token(token),
         }
+    }
+
+    #[cold]
+    fn escaped_token(&mut self, token: Text) -> Node {
+        let start = self.text.len();
+        let raw = self.span(token.start, token.end - token.start).to_owned();
+        unescape(&raw, &mut self.text);
+        let len = (self.text.len() - start) as u32;
+        self.add(Slot::leaf(Tag::Str, start as u32, len))
     }
 
     pub(crate) fn number_token(&mut self, number: Number) -> Node {
@@ -167,16 +173,29 @@ impl Dom {
     }
 
     /// The child of `map` whose key equals that of `name`, looked up fast in large maps too.
+    #[inline]
     pub(crate) fn find_again(&self, large: &mut LargeMaps, map: Node, name: Name) -> Option<Node> {
-        let count = self.slot(map.0).count();
+        let slot = self.slot(map.0);
+        let count = slot.count();
         if count < LARGE {
-            return match name.0 < STATIC {
-                true => self.field(map, name),
-                false => {
-                    let key = self.keys.get((name.0 - STATIC) as usize)?;
-                    self.get_own(map, self.span(key.start, key.len), key.hash)
+            let own = (name.0 >= STATIC).then(|| self.keys.get((name.0 - STATIC) as usize));
+            let mut child = slot.a;
+            while child != NONE {
+                let slot = self.slot(child);
+                if slot.key == name.0 {
+                    return Some(Node(child));
                 }
-            };
+                if let Some(Some(own)) = own
+                    && slot.key >= STATIC
+                    && let Some(key) = self.keys.get((slot.key - STATIC) as usize)
+                    && key.hash == own.hash
+                    && self.span(key.start, key.len) == self.span(own.start, own.len)
+                {
+                    return Some(Node(child));
+                }
+                child = slot.next;
+            }
+            return None;
         }
         if count == LARGE {
             for (key, node) in self.entries(map) {
@@ -292,7 +311,7 @@ pub(crate) fn parse_value(
         let node = match lex.peek() {
             Some(b'"') => {
                 let token = lex.string()?;
-                dom.text_token(&token)
+                dom.text_token(token)
             }
             Some(b'{') => {
                 lex.pos += 1;
@@ -393,7 +412,7 @@ fn next_key(
         return Err(lex.unexpected("looking for beginning of object key string"));
     }
     let token = lex.string()?;
-    let name = dom.key_token(lex.src, &token);
+    let name = dom.key_token(lex.src, token);
     if lex.peek() != Some(b':') {
         return Err(lex.unexpected("after object key"));
     }
