@@ -16,7 +16,9 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::dom::{Dom, LargeMaps, Lexer, Limits, Node, SyntaxError, Text, parse_value, sanitize};
+use crate::dom::{
+    Dom, LargeMaps, Lexer, Limits, Node, Stop, SyntaxError, Text, parse_value, sanitize,
+};
 use crate::names::{self, Name};
 use crate::table::{Field, Leaf, Shape, ShapeId, Table, TypeId};
 
@@ -105,13 +107,15 @@ pub fn decode_json(
     };
     match decoder.document() {
         Ok(()) => {}
-        Err(Abort::Syntax(error)) => return Err(error.into()),
+        Err(Abort::Syntax) => return Err(decoder.lex.into_error().into()),
         Err(Abort::Value(error)) => {
+            let error = *error;
             // Upstream checks the syntax of the whole text first.
             Dom::parse_json_within(source.as_bytes(), limits)?;
             return Err(error);
         }
     }
+    decoder.dom.bury(&mut decoder.large);
     match decoder.error {
         Some(error) => Err(error),
         None => Ok(Decoded {
@@ -123,13 +127,14 @@ pub fn decode_json(
 
 /// Why decoding stops at once.
 enum Abort {
-    Syntax(SyntaxError),
-    Value(DecodeError),
+    /// The lexer knows.
+    Syntax,
+    Value(Box<DecodeError>),
 }
 
-impl From<SyntaxError> for Abort {
-    fn from(error: SyntaxError) -> Self {
-        Abort::Syntax(error)
+impl From<Stop> for Abort {
+    fn from(_: Stop) -> Self {
+        Abort::Syntax
     }
 }
 
@@ -176,20 +181,22 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn check_room(&self) -> Result<(), SyntaxError> {
+    #[inline]
+    fn check_room(&mut self) -> Result<(), Stop> {
         match self.dom.nodes() >= self.limits.nodes {
-            true => Err(SyntaxError::Nodes {
+            true => Err(self.lex.fail(SyntaxError::Nodes {
                 limit: self.limits.nodes,
-            }),
+            })),
             false => Ok(()),
         }
     }
 
-    fn enter(&mut self) -> Result<(), SyntaxError> {
+    #[inline]
+    fn enter(&mut self) -> Result<(), Stop> {
         self.lex.pos += 1;
         self.depth += 1;
         match self.depth > self.limits.depth {
-            true => Err(SyntaxError::Depth),
+            true => Err(self.lex.fail(SyntaxError::Depth)),
             false => Ok(()),
         }
     }
@@ -281,7 +288,7 @@ impl<'a> Decoder<'a> {
     #[cold]
     fn again(&mut self, map: Node, name: Name, key: &str) {
         if let Some(old) = self.dom.find_again(&mut self.large, map, name) {
-            self.dom.detach(old);
+            self.dom.kill(&mut self.large, map, old);
             self.find(FindingKind::Duplicate, map, key);
         } else if name.0 < names::STATIC {
             // The earlier one was `null`.
@@ -407,7 +414,7 @@ impl<'a> Decoder<'a> {
             if let Some(old) = self.dom.find_again(&mut self.large, map, name) {
                 let key = self.dom.key(old).to_owned();
                 self.find(FindingKind::Duplicate, map, &key);
-                self.dom.detach(old);
+                self.dom.kill(&mut self.large, map, old);
             }
             let node = self.element(value, lenient, (map, Some(name)))?;
             self.dom.remember(&mut self.large, map, node);

@@ -16,7 +16,8 @@ mod write;
 
 pub use cursor::Ref;
 pub use lex::SyntaxError;
-pub(crate) use lex::{Lexer, Number, Text, unescape};
+use lex::unescape;
+pub(crate) use lex::{Lexer, Number, Stop, Text};
 pub(crate) use parse::{LargeMaps, parse_value, sanitize};
 pub use parse::{Limits, Parsed};
 pub(crate) use write::{write_float, write_int, write_string};
@@ -57,6 +58,8 @@ pub struct Dom {
 
 /// No node.
 const NONE: u32 = u32::MAX;
+/// In the place of a key: the same key came again. Gone when parsing is over.
+const DEAD: u32 = u32::MAX - 1;
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -55,7 +55,11 @@ impl Decoder<'_> {
                     _ => {
                         let text = self.lex.src.get(start..self.lex.pos).unwrap_or_default();
                         let found = format!("number {text}");
-                        return Err(Abort::Value(self.type_error(&found, None, Some("int32"))));
+                        return Err(Abort::Value(Box::new(self.type_error(
+                            &found,
+                            None,
+                            Some("int32"),
+                        ))));
                     }
                 }
             }
@@ -79,7 +83,7 @@ impl Decoder<'_> {
             Some(b'-' | b'0'..=b'9') => "number",
             _ => return self.lex.unexpected("looking for beginning of value").into(),
         };
-        Abort::Value(self.type_error(found, None, Some(wanted)))
+        Abort::Value(Box::new(self.type_error(found, None, Some(wanted))))
     }
 
     fn number(&mut self, leaf: Leaf, shape: ShapeId) -> Result<Node, Abort> {
@@ -140,12 +144,12 @@ impl Decoder<'_> {
         };
         match canonical {
             Ok(canonical) => Ok(self.canonical(token, canonical.as_deref())),
-            Err(message) => Err(Abort::Value(DecodeError::Value(message))),
+            Err(message) => Err(Abort::Value(Box::new(DecodeError::Value(message)))),
         }
     }
 
     fn quantity(&mut self) -> Result<Node, Abort> {
-        let refuse = |message: &str| Abort::Value(DecodeError::Value(message.to_owned()));
+        let refuse = |message: &str| Abort::Value(Box::new(DecodeError::Value(message.to_owned())));
         match self.lex.peek() {
             Some(b'"') => {
                 let token = self.lex.string()?;
@@ -196,7 +200,7 @@ impl Decoder<'_> {
             (Leaf::SchemaOrBool, Some(b't' | b'f')) => self.any(place, false)?,
             (Leaf::SchemaOrBool, _) => {
                 let text = "boolean or JSON schema expected".to_owned();
-                return Err(Abort::Value(DecodeError::Value(text)));
+                return Err(Abort::Value(Box::new(DecodeError::Value(text))));
             }
             _ => {
                 self.any(None, false)?;

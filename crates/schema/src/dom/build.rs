@@ -3,15 +3,19 @@
 //! A node sits in at most one place. Attaching one that already sits somewhere (or that
 //! contains the place) attaches a copy, so no call can tie a knot.
 
-use super::{Dom, Key, NONE, Node, Slot, Tag, Value};
+use super::{DEAD, Dom, Key, NONE, Node, Slot, Tag, Value};
 use crate::names::{self, Name, STATIC};
 
 impl Dom {
+    #[inline]
     pub(super) fn add(&mut self, slot: Slot) -> Node {
-        let number = u32::try_from(self.slots.len()).ok().filter(|n| *n != NONE);
-        let number = number.expect("fewer than 2^32 nodes: bodies are bounded far below");
+        let number = self.slots.len();
+        assert!(
+            number < DEAD as usize,
+            "fewer than 2^32 nodes: bodies are bounded far below"
+        );
         self.slots.push(slot);
-        Node(number)
+        Node(number as u32)
     }
 
     pub(super) fn add_text(&mut self, text: &str) -> (u32, u32) {

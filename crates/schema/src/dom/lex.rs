@@ -94,8 +94,9 @@ impl Text {
 pub(crate) fn unescape(raw: &str, out: &mut String) {
     out.reserve(raw.len());
     let mut rest = raw;
-    while let Some((plain, after)) = rest.split_once('\\') {
-        out.push_str(plain);
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(rest.get(..at).unwrap_or_default());
+        let after = rest.get(at + 1..).unwrap_or_default();
         let mut chars = after.chars();
         match chars.next() {
             Some('b') => out.push('\u{8}'),
@@ -146,9 +147,15 @@ pub(crate) enum Number {
     Float(usize, usize),
 }
 
+/// Reading has failed; the lexer has the error. As small as it can be, since every token is a
+/// `Result`.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Stop;
+
 pub(crate) struct Lexer<'a> {
     pub(crate) src: &'a str,
     pub(crate) pos: usize,
+    error: Option<SyntaxError>,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -168,7 +175,11 @@ fn stops(word: u64) -> u64 {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(src: &'a str) -> Self {
-        Lexer { src, pos: 0 }
+        Lexer {
+            src,
+            pos: 0,
+            error: None,
+        }
     }
 
     #[inline]
@@ -193,81 +204,111 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// An error about the character at the current place, or about the end.
-    pub(crate) fn unexpected(&self, context: &'static str) -> SyntaxError {
-        match self.src.get(self.pos..).and_then(|s| s.chars().next()) {
+    /// Fails because of the character at the current place, or because of the end.
+    #[cold]
+    pub(crate) fn unexpected(&mut self, context: &'static str) -> Stop {
+        let error = match self.src.get(self.pos..).and_then(|s| s.chars().next()) {
             Some(found) => SyntaxError::Unexpected {
                 found,
                 context,
                 offset: self.pos,
             },
             None => SyntaxError::End,
-        }
+        };
+        self.fail(error)
+    }
+
+    /// Fails.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: SyntaxError) -> Stop {
+        self.error.get_or_insert(error);
+        Stop
+    }
+
+    /// Why reading failed.
+    pub(crate) fn into_error(self) -> SyntaxError {
+        self.error.unwrap_or(SyntaxError::End)
     }
 
     /// A string whose opening quote is the next byte.
     #[inline]
-    pub(crate) fn string(&mut self) -> Result<Text, SyntaxError> {
+    pub(crate) fn string(&mut self) -> Result<Text, Stop> {
         self.pos += 1;
         let start = self.pos as u32;
-        let mut escaped = false;
+        self.run();
+        if self.bytes().get(self.pos) == Some(&b'"') {
+            let end = self.pos as u32;
+            self.pos += 1;
+            return Ok(Text {
+                start,
+                end,
+                escaped: false,
+            });
+        }
+        self.long_string(start)
+    }
+
+    /// The rest of a string that has escapes, or a mistake.
+    #[cold]
+    fn long_string(&mut self, start: u32) -> Result<Text, Stop> {
         loop {
-            if self.run()? == b'"' {
-                let end = self.pos as u32;
-                self.pos += 1;
-                return Ok(Text {
-                    start,
-                    end,
-                    escaped,
-                });
+            match self.bytes().get(self.pos) {
+                Some(b'"') => {
+                    let end = self.pos as u32;
+                    self.pos += 1;
+                    return Ok(Text {
+                        start,
+                        end,
+                        escaped: true,
+                    });
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.unexpected("in string literal")),
             }
-            escaped = true;
-            self.escape()?;
+            self.run();
         }
     }
 
-    /// Advances to the next quote or backslash and returns it.
+    /// Advances to the next quote, backslash or control character, or to the end.
     #[inline]
-    fn run(&mut self) -> Result<u8, SyntaxError> {
+    fn run(&mut self) {
         let bytes = self.bytes();
         let mut at = self.pos;
         while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             let found = stops(u64::from_le_bytes(*chunk));
             if found != 0 {
-                at += (found.trailing_zeros() / 8) as usize;
-                break;
+                // The lowest mark is exact.
+                self.pos = at + (found.trailing_zeros() / 8) as usize;
+                return;
             }
             at += 8;
         }
-        loop {
-            match bytes.get(at) {
-                Some(&stop @ b'"') | Some(&stop @ b'\\') => {
-                    self.pos = at;
-                    return Ok(stop);
-                }
-                Some(0x20..) => at += 1,
-                _ => {
-                    self.pos = at;
-                    return Err(match at < bytes.len() {
-                        true => self.unexpected("in string literal"),
-                        false => SyntaxError::End,
-                    });
-                }
-            }
+        while let Some(b) = bytes.get(at)
+            && !matches!(b, b'"' | b'\\' | 0..0x20)
+        {
+            at += 1;
+        }
+        self.pos = at;
+    }
+
+    fn byte(&mut self) -> Result<u8, Stop> {
+        match self.bytes().get(self.pos) {
+            Some(b) => Ok(*b),
+            None => Err(self.fail(SyntaxError::End)),
         }
     }
 
     /// Checks one escape, whose backslash is the next byte, and passes it.
     #[cold]
-    fn escape(&mut self) -> Result<(), SyntaxError> {
+    fn escape(&mut self) -> Result<(), Stop> {
         self.pos += 1;
-        let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
+        let c = self.byte()?;
         match c {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.pos += 1,
             b'u' => {
                 self.pos += 1;
                 for _ in 0..4 {
-                    let c = *self.bytes().get(self.pos).ok_or(SyntaxError::End)?;
+                    let c = self.byte()?;
                     if !c.is_ascii_hexdigit() {
                         return Err(self.unexpected("in \\u hexadecimal character escape"));
                     }
@@ -281,7 +322,7 @@ impl<'a> Lexer<'a> {
 
     /// A number whose first byte (a digit or a minus) is next.
     #[inline]
-    pub(crate) fn number(&mut self) -> Result<Number, SyntaxError> {
+    pub(crate) fn number(&mut self) -> Result<Number, Stop> {
         let bytes = self.bytes();
         let start = self.pos;
         let negative = bytes.get(self.pos) == Some(&b'-');
@@ -314,7 +355,7 @@ impl<'a> Lexer<'a> {
     }
 
     #[cold]
-    fn long_number(&mut self, start: usize, whole: bool) -> Result<Number, SyntaxError> {
+    fn long_number(&mut self, start: usize, whole: bool) -> Result<Number, Stop> {
         let bytes = self.bytes();
         if bytes.get(self.pos) == Some(&b'.') {
             self.pos += 1;
@@ -342,7 +383,7 @@ impl<'a> Lexer<'a> {
 
     /// `true`, `false` or `null`, whose first byte is next.
     #[inline]
-    pub(crate) fn literal(&mut self, word: &'static str) -> Result<(), SyntaxError> {
+    pub(crate) fn literal(&mut self, word: &'static str) -> Result<(), Stop> {
         let bytes = self.bytes();
         if bytes.get(self.pos..self.pos + word.len()) == Some(word.as_bytes()) {
             self.pos += word.len();

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::{Dom, Key, Lexer, NONE, Node, Number, Slot, SyntaxError, Tag, Text, unescape};
+use super::{
+    DEAD, Dom, Key, Lexer, NONE, Node, Number, Slot, Stop, SyntaxError, Tag, Text, unescape,
+};
 use crate::names::{self, Name, STATIC};
 
 /// Bounds on one document.
@@ -53,6 +55,8 @@ const LARGE: u32 = 16;
 pub(crate) struct LargeMaps {
     seen: HashMap<u64, Node>,
     hasher: RandomState,
+    /// Maps that have dead children.
+    dirty: Vec<Node>,
 }
 
 impl LargeMaps {
@@ -101,8 +105,12 @@ impl Dom {
         }
         let source = sanitize(source);
         let mut parser = Parser::new(&source, limits);
-        let root = parser.document()?;
+        let root = match parser.document() {
+            Ok(root) => root,
+            Err(Stop) => return Err(parser.lex.into_error()),
+        };
         parser.dom.root = root.0;
+        parser.dom.bury(&mut parser.large);
         Ok(Parsed {
             dom: parser.dom,
             duplicates: parser.duplicates,
@@ -199,6 +207,9 @@ impl Dom {
         }
         if count == LARGE {
             for (key, node) in self.entries(map) {
+                if self.name(node) == Name(DEAD) {
+                    continue;
+                }
                 large.seen.insert(large.slot(map, key), node);
             }
         }
@@ -213,6 +224,31 @@ impl Dom {
     pub(crate) fn remember(&self, large: &mut LargeMaps, map: Node, child: Node) {
         if self.slot(map.0).count() > LARGE {
             large.seen.insert(large.slot(map, self.key(child)), child);
+        }
+    }
+
+    /// Marks a child whose key came again; [`Dom::bury`] takes it out. (At once it would cost
+    /// a walk over the map each time.)
+    pub(crate) fn kill(&mut self, large: &mut LargeMaps, map: Node, child: Node) {
+        if let Some(slot) = self.slots.get_mut(child.0 as usize) {
+            slot.key = DEAD;
+        }
+        if large.dirty.last() != Some(&map) {
+            large.dirty.push(map);
+        }
+    }
+
+    /// Takes the dead children out of all maps.
+    pub(crate) fn bury(&mut self, large: &mut LargeMaps) {
+        large.dirty.sort_unstable_by_key(|map| map.0);
+        large.dirty.dedup();
+        for map in std::mem::take(&mut large.dirty) {
+            let children = self.take_children(map);
+            let alive: Vec<_> = children
+                .into_iter()
+                .filter(|c| self.name(*c).0 != DEAD)
+                .collect();
+            self.put_children(map, alive);
         }
     }
 
@@ -269,7 +305,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn document(&mut self) -> Result<Node, SyntaxError> {
+    fn document(&mut self) -> Result<Node, Stop> {
         let root = parse_value(
             &mut self.lex,
             &mut self.dom,
@@ -296,7 +332,7 @@ pub(crate) fn parse_value(
     place: Option<(Node, Option<Name>)>,
     large: &mut LargeMaps,
     duplicates: &mut Vec<String>,
-) -> Result<Node, SyntaxError> {
+) -> Result<Node, Stop> {
     let top_parent = place.map_or(Node(NONE), |(parent, _)| parent);
     let mut open = top_parent;
     let mut key = place.and_then(|(_, name)| name);
@@ -304,9 +340,9 @@ pub(crate) fn parse_value(
     let mut top = None;
     loop {
         if dom.slots.len() >= limits.nodes {
-            return Err(SyntaxError::Nodes {
+            return Err(lex.fail(SyntaxError::Nodes {
                 limit: limits.nodes,
-            });
+            }));
         }
         let node = match lex.peek() {
             Some(b'"') => {
@@ -352,7 +388,7 @@ pub(crate) fn parse_value(
         if matches!(tag, Tag::List | Tag::Map) {
             level += 1;
             if level > limits.depth {
-                return Err(SyntaxError::Depth);
+                return Err(lex.fail(SyntaxError::Depth));
             }
             open = node;
             let close = if tag == Tag::Map { b'}' } else { b']' };
@@ -407,7 +443,7 @@ fn next_key(
     map: Node,
     large: &mut LargeMaps,
     duplicates: &mut Vec<String>,
-) -> Result<Name, SyntaxError> {
+) -> Result<Name, Stop> {
     if lex.peek() != Some(b'"') {
         return Err(lex.unexpected("looking for beginning of object key string"));
     }
@@ -422,7 +458,7 @@ fn next_key(
         if duplicates.len() < 64 && !duplicates.contains(&path) {
             duplicates.push(path);
         }
-        dom.detach(old);
+        dom.kill(large, map, old);
     }
     Ok(name)
 }
