@@ -34,7 +34,7 @@ enum Secret {
         asn1: Box<EcdsaKeyPair>,
         fixed: Box<EcdsaKeyPair>,
     },
-    Rsa(RsaKeyPair),
+    Rsa(Box<RsaKeyPair>),
 }
 
 impl fmt::Debug for KeyPair {
@@ -80,7 +80,10 @@ impl KeyPair {
                         .map(Box::new)
                         .map_err(unsupported)?,
                     },
-                    Err(_) => Secret::Rsa(RsaKeyPair::from_pkcs8(bytes).map_err(unsupported)?),
+                    Err(_) => {
+                        let key = RsaKeyPair::from_pkcs8(bytes).map_err(unsupported)?;
+                        Secret::Rsa(Box::new(key))
+                    }
                 }
             }
             PrivateKeyDer::Sec1(key) => {
@@ -98,7 +101,8 @@ impl KeyPair {
                 }
             }
             PrivateKeyDer::Pkcs1(key) => {
-                Secret::Rsa(RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(unsupported)?)
+                let key = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(unsupported)?;
+                Secret::Rsa(Box::new(key))
             }
             _ => return Err(PkiError::parse(WHAT, "unknown PEM section")),
         };

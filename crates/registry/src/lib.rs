@@ -11,6 +11,7 @@ mod convert;
 mod defaults;
 mod edit;
 mod hooks;
+pub mod rbac;
 mod resource;
 mod rows;
 pub mod strategy;
