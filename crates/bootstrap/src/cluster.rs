@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ use crate::files;
 use crate::ranges::Ranges;
 
 const NAME_LIMIT: usize = 32;
+const LOCK_ATTEMPTS: u32 = 20;
 const DEFAULT_ROOT: &str = "/var/lib/transom";
 
 /// Where local clusters live: `TRANSOM_DATA` or `/var/lib/transom`.
@@ -115,12 +117,23 @@ impl Place {
     /// One command at a time works on a cluster. The lock file lies beside the cluster's folder,
     /// so that `down` can remove the folder while it holds the lock.
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
-        let folder = Self::clusters(&self.root);
-        files::folder(&folder, 0o755)?;
+        for folder in [&self.root, &Self::clusters(&self.root)] {
+            // Others' folders keep their mode; ours do not depend on the umask.
+            if !folder.exists() {
+                files::folder(folder, 0o755)?;
+            }
+        }
         let path = self.lock_file();
+        let mut attempt = 0;
         loop {
             let file = File::create(&path).map_err(Error::file("create", &path))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // A killed command's child may hold it for an instant, between fork and exec.
+                Err(Errno::WOULDBLOCK) if attempt < LOCK_ATTEMPTS => {
+                    attempt += 1;
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
                 Err(Errno::WOULDBLOCK) => return Err(Error::Busy(self.name.clone())),
                 Err(errno) => return Err(Error::errno("lock", path.display())(errno)),
                 Ok(()) => {}

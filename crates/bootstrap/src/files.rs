@@ -4,8 +4,11 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::Error;
+
+const REMOVE_ATTEMPTS: u32 = 25;
 
 /// Replaces `path` by `data` with `mode`.
 pub(crate) fn write(path: &Path, data: &[u8], mode: u32) -> Result<(), Error> {
@@ -72,6 +75,17 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes a file and what a killed writer of it left; absent is fine.
+pub(crate) fn remove_with_rest(path: &Path) -> Result<(), Error> {
+    remove_rest(path)?;
+    remove(path)
+}
+
+/// Removes what a killed writer of `path` left.
+pub(crate) fn remove_rest(path: &Path) -> Result<(), Error> {
+    remove(&temporary(path))
+}
+
 /// Removes a folder with all it holds; absent is fine. Refuses while something is mounted below,
 /// so that a forgotten bind mount never costs the files behind it.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
@@ -83,12 +97,22 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
         );
         return Err(Error::file("remove", path)(cause));
     }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::file("remove", path)(error))
+    for attempt in 0.. {
+        match fs::remove_dir_all(path) {
+            // Someone who is ending wrote a last file meanwhile.
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty
+                    && attempt < REMOVE_ATTEMPTS =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", path)(error));
+            }
+            _ => break,
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Removes a folder if it is there and empty.

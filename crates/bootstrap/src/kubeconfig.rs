@@ -6,18 +6,21 @@
 //! mode 0600).
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde_json::{Map, Value, json};
 
 use crate::config::parse;
 use crate::error::Error;
 use crate::files;
+use crate::process::Process;
 
 const LISTS: [&str; 3] = ["clusters", "users", "contexts"];
 const LOCK_ATTEMPTS: u32 = 40;
@@ -64,6 +67,9 @@ pub fn merge(target: &Target, entry: &Entry<'_>) -> Result<Option<String>, Error
 /// Takes `name` out of the kubeconfig at `target`; if it was current, `before` becomes current
 /// again, when it still exists. A file that holds nothing else is removed.
 pub fn remove(target: &Target, name: &str, before: Option<&str>) -> Result<(), Error> {
+    // What a killed `up` left.
+    drop(Lock::of_the_dead(&target.path));
+    files::remove_rest(&target.path)?;
     if !target.path.exists() {
         return Ok(());
     }
@@ -241,22 +247,26 @@ fn home_of(passwd: &str, uid: u32) -> Option<PathBuf> {
     homes.next()
 }
 
-/// kubectl's lock: a file beside the kubeconfig.
+/// kubectl's lock: a file beside the kubeconfig. Ours holds our pid, so that a killed holder's
+/// lock does not lock for ever.
 struct Lock(PathBuf);
 
+const HOLDER: &str = "transom ";
+
 impl Lock {
-    fn take(path: &Path) -> Result<Self, Error> {
-        let mut name = path.as_os_str().to_owned();
+    fn path(kubeconfig: &Path) -> PathBuf {
+        let mut name = kubeconfig.as_os_str().to_owned();
         name.push(".lock");
-        let lock = PathBuf::from(name);
+        name.into()
+    }
+
+    fn take(kubeconfig: &Path) -> Result<Self, Error> {
+        let lock = Self::path(kubeconfig);
         let mut attempt = 0;
         loop {
-            match fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&lock)
-            {
-                Ok(_) => return Ok(Self(lock)),
+            drop(Self::of_the_dead(kubeconfig));
+            match create_with(&lock, &format!("{HOLDER}{}", std::process::id())) {
+                Ok(()) => return Ok(Self(lock)),
                 Err(error)
                     if error.kind() == io::ErrorKind::AlreadyExists && attempt < LOCK_ATTEMPTS =>
                 {
@@ -265,6 +275,40 @@ impl Lock {
                 }
                 Err(error) => return Err(Error::file("create", &lock)(error)),
             }
+        }
+    }
+
+    /// The lock of one of us that lives no more; dropping it removes it.
+    fn of_the_dead(kubeconfig: &Path) -> Option<Self> {
+        let lock = Self::path(kubeconfig);
+        let text = fs::read_to_string(&lock).ok()?;
+        let pid: u32 = text.strip_prefix(HOLDER)?.parse().ok()?;
+        Process::of(pid).is_none().then_some(Self(lock))
+    }
+}
+
+/// Creates a file that must not exist, with its content from the first instant on where the file
+/// system can do that.
+fn create_with(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    match rustix::fs::open(folder.unwrap_or(Path::new(".")), flags, mode) {
+        Ok(fd) => {
+            let mut file = fs::File::from(fd);
+            file.write_all(text.as_bytes())?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let follow = AtFlags::SYMLINK_FOLLOW;
+            Ok(rustix::fs::linkat(CWD, unnamed, CWD, path, follow)?)
+        }
+        Err(_) => {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)?;
+            file.write_all(text.as_bytes())
         }
     }
 }

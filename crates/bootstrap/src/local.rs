@@ -7,33 +7,23 @@
 //! nodes, kubeconfig; of `down`: the reverse.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use base::{Chain, Clock, SystemClock};
-use cgroups::{Group, Layout};
-use oci::ShimBinary;
+use base::Chain;
 
 use crate::cluster::{Place, State, default_root};
-use crate::config::{NodeRanges, ServerConfig};
-use crate::error::{Error, Finding};
+use crate::error::Error;
 use crate::host::mounts;
 use crate::kubeconfig::{self, Entry, Target};
-use crate::process::{Process, Start};
-use crate::ranges::{self, MOST_NODES, Ranges, Wanted};
+use crate::ranges::{Ranges, Wanted};
 use crate::{certs, files, host, node, preflight};
 
-/// How long the control plane may take to listen.
-const LISTEN_SECONDS: u64 = 60;
-/// How long the control plane may take to end.
-const SERVER_GRACE: Duration = Duration::from_secs(20);
-const FIRST_PORT: u16 = 6443;
-const PORTS: u16 = 200;
-const FIRST_UID: u32 = 64_000;
-const UIDS: u32 = 900;
-const SERVER: &str = "server";
+mod choose;
+mod life;
+
+use choose::decide;
+use life::{SERVER, end_processes, install_shim, run, server_of, strays};
 
 /// Gets a line for every step that may take longer than a second.
 pub type Progress<'a> = &'a mut dyn FnMut(&str);
@@ -180,7 +170,8 @@ pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
 /// changes in the meantime is found again under the lock.
 fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Result<(), Error> {
     let existing = place.load()?;
-    let running = existing.is_some() && server_of(place).is_some();
+    // A stray of ours holds the port only until it is ended.
+    let running = server_of(place).is_some() || !strays(place, SERVER).is_empty();
     let port = existing.map_or(up.port, |state| Some(state.port));
     let mut findings = preflight::check(&preflight::Subject {
         root: place.root.clone(),
@@ -200,13 +191,6 @@ fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Resu
         Ok(())
     } else {
         Err(Error::Preflight(grave))
-    }
-}
-
-fn decide(up: &Up, place: &Place) -> Result<State, Error> {
-    match place.load()? {
-        Some(state) => extend(state, up, place),
-        None => choose(up, place),
     }
 }
 
@@ -369,314 +353,6 @@ fn nodes_on_disk(place: &Place) -> Vec<String> {
         .collect()
 }
 
-fn node_name(cluster: &str, index: usize) -> String {
-    format!("{cluster}-{index}")
-}
-
-/// The state of a new cluster: ranges, port, user and nodes.
-fn choose(up: &Up, place: &Place) -> Result<State, Error> {
-    let mut findings = check_count(up.nodes);
-    let mut in_use = host::in_use("")?;
-    let mut ports = Vec::new();
-    let mut uids = Vec::new();
-    // Stopped clusters hold no routes, but want their ranges back.
-    for name in names(&place.root)? {
-        if name != place.name
-            && let Ok(other) = Place::new(&place.root, &name)
-            && let Some(state) = other.load()?
-        {
-            ports.push(state.port);
-            uids.push(state.uid);
-            in_use.extend(state.ranges.all().map(|range| ranges::InUse {
-                range: range.into(),
-                by: format!("a range of cluster {name}"),
-            }));
-        }
-    }
-    let chosen = ranges::choose(&up.ranges, &in_use)
-        .map_err(|more| findings.extend(more))
-        .ok();
-    if let Some(ranges) = &chosen {
-        findings.extend(check_capacity(ranges, up.nodes));
-    }
-    let port = up.port.or_else(|| {
-        (FIRST_PORT..FIRST_PORT + PORTS)
-            .find(|port| !ports.contains(port) && preflight::port_free(*port).is_none())
-    });
-    let uid = free_uid(&place.id(), &uids);
-    match (chosen, port) {
-        (Some(ranges), Some(port)) if findings.is_empty() => Ok(State {
-            version: 1,
-            name: up.name.clone(),
-            created: SystemClock.now().to_string(),
-            ranges,
-            port,
-            uid,
-            nodes: (0..up.nodes)
-                .map(|index| node_name(&up.name, index))
-                .collect(),
-            kubeconfig: None,
-            context_before: None,
-            stopped: false,
-        }),
-        (_, port) => {
-            if port.is_none() {
-                findings.push(Finding::new(
-                    format_args!("ports {FIRST_PORT} to {}", FIRST_PORT + PORTS - 1),
-                    "are all taken on 127.0.0.1",
-                    "give a free one with --port",
-                ));
-            }
-            Err(Error::Preflight(findings))
-        }
-    }
-}
-
-/// An existing cluster's state, grown to the nodes asked for; refuses other changes.
-fn extend(mut state: State, up: &Up, place: &Place) -> Result<State, Error> {
-    let mut findings = check_count(up.nodes);
-    findings.extend(check_capacity(&state.ranges, up.nodes));
-    let fixed = "is fixed when a cluster is made; take it down first, or leave it out";
-    for (what, wanted, has) in [
-        ("pod range", &up.ranges.pods, state.ranges.pods),
-        ("service range", &up.ranges.services, state.ranges.services),
-        ("node range", &up.ranges.nodes, state.ranges.nodes),
-    ] {
-        if let Some(wanted) = wanted
-            && *wanted != has.to_string()
-        {
-            let object = format!("{what} {wanted}");
-            findings.push(Finding::new(
-                object,
-                format_args!("the cluster has {has}"),
-                fixed,
-            ));
-        }
-    }
-    if let Some(port) = up.port
-        && port != state.port
-    {
-        let cause = format!("the cluster has {}", state.port);
-        findings.push(Finding::new(format_args!("port {port}"), cause, fixed));
-    }
-    findings.extend(ranges::check(&state.ranges, &host::in_use(&place.link())?));
-    if !findings.is_empty() {
-        return Err(Error::Preflight(findings));
-    }
-    for index in state.nodes.len()..up.nodes {
-        state.nodes.push(node_name(&state.name, index));
-    }
-    Ok(state)
-}
-
-fn check_count(nodes: usize) -> Vec<Finding> {
-    if (1..=MOST_NODES).contains(&nodes) {
-        return Vec::new();
-    }
-    let next = format!("give --nodes from 1 to {MOST_NODES}");
-    vec![Finding::new(
-        format_args!("{nodes} nodes"),
-        "is not a possible number",
-        next,
-    )]
-}
-
-fn check_capacity(ranges: &Ranges, nodes: usize) -> Option<Finding> {
-    let shares = 1_usize << (ranges::NODE_MASK - ranges.pods.prefix_len());
-    (shares < nodes).then(|| {
-        Finding::new(
-            format_args!("pod range {}", ranges.pods),
-            format_args!("has room for {shares} nodes of /{} each", ranges::NODE_MASK),
-            "give a larger one, or fewer nodes",
-        )
-    })
-}
-
-/// A user id that nobody on the host has, the same for a cluster whenever it can be.
-fn free_uid(id: &str, taken: &[u32]) -> u32 {
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let known: Vec<u32> = users
-        .lines()
-        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
-        .collect();
-    let start = u32::from_str_radix(id, 16).unwrap_or(0) % UIDS;
-    (0..UIDS)
-        .map(|step| FIRST_UID + (start + step) % UIDS)
-        .find(|uid| !known.contains(uid) && !taken.contains(uid))
-        .unwrap_or(FIRST_UID)
-}
-
-/// Makes everything that is missing: keys, network, processes.
-fn run(place: &Place, state: &State, program: &Path, progress: Progress<'_>) -> Result<(), Error> {
-    for folder in ["logs", "run", "nodes"] {
-        files::folder(&place.join(folder), 0o755)?;
-    }
-    progress("writing keys and certificates");
-    certs::ensure(place, state)?;
-    install_program(place, program)?;
-    progress("connecting the cluster's network");
-    host::connect(place, &state.ranges)?;
-    let layout = Arc::new(Layout::detect()?);
-    let server = start_server(place, state, &layout, progress)?;
-    let shim = install_shim(place)?;
-    let system = node::system_mounts(&mounts::all()?);
-    for (index, name) in state.nodes.iter().enumerate() {
-        if node::find(place, name)?.is_some() {
-            continue;
-        }
-        progress(&format!("starting node {name}"));
-        host::connect_node(place, &state.ranges, index)?;
-        node::prepare(place, state, index)?;
-        let plan = node::plan(place, name, index, &system);
-        let group = Group::new(&layout, &plan.cgroup)?;
-        // What a killed node left in its group ended with its pid 1.
-        group.create()?;
-        node::start(place, &shim, &plan, group)?;
-    }
-    wait_listening(place, state, server, progress)
-}
-
-fn server_of(place: &Place) -> Option<Process> {
-    Process::read(&place.pid_file(SERVER)).ok().flatten()
-}
-
-fn start_server(
-    place: &Place,
-    state: &State,
-    layout: &Arc<Layout>,
-    progress: Progress<'_>,
-) -> Result<Process, Error> {
-    if let Some(running) = server_of(place) {
-        return Ok(running);
-    }
-    for stray in strays(place, "server") {
-        stray.end(Duration::ZERO)?;
-    }
-    progress("starting the control plane");
-    let data = place.join("server");
-    files::folder(&data, 0o700)?;
-    files::give(&data, state.uid, state.uid)?;
-    let config_file = place.join("server.yaml");
-    server_config(place, state, data).save(&config_file)?;
-    let log = place.log(SERVER);
-    let config = config_file.to_string_lossy();
-    let process = Process::start(&Start {
-        program: &place.join("bin").join("transom"),
-        arguments: &["server", "--config", &config],
-        log: &log,
-        user: Some((state.uid, state.uid)),
-    })?;
-    process.write(&place.pid_file(SERVER))?;
-    let group = Group::new(layout, &format!("{}/{SERVER}", place.cgroup()))?;
-    group.create()?;
-    match group.join(process.pid, true) {
-        // Ended already: the wait below says so with its log.
-        Err(_) if !process.is_alive() => {}
-        outcome => outcome?,
-    }
-    Ok(process)
-}
-
-fn server_config(place: &Place, state: &State, data_dir: PathBuf) -> ServerConfig {
-    let ranges = &state.ranges;
-    let inside = SocketAddr::from((ranges.api_address(), state.port));
-    let nodes = state
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(index, name)| NodeRanges {
-            name: name.clone(),
-            pod_ranges: vec![ranges.node_pods(index).into()],
-        });
-    ServerConfig {
-        cluster_name: place.name.clone(),
-        data_dir,
-        pki_dir: certs::folder(place),
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, state.port)), inside],
-        advertise: inside,
-        pod_ranges: vec![ranges.pods.into()],
-        service_ranges: vec![ranges.services.into()],
-        node_mask_v4: ranges::NODE_MASK,
-        node_mask_v6: 64,
-        nodes: nodes.collect(),
-        cluster_domain: "cluster.local".to_owned(),
-        cluster_dns: Some(ranges.dns_service().into()),
-        service_account_issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
-        log: "info".to_owned(),
-    }
-}
-
-/// Waits until the API's port answers; a process that ends first is reported with its log.
-fn wait_listening(
-    place: &Place,
-    state: &State,
-    server: Process,
-    progress: Progress<'_>,
-) -> Result<(), Error> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, state.port));
-    let log = place.log(SERVER);
-    let (mut waited, mut told) = (Duration::ZERO, false);
-    let mut pause = Duration::from_millis(2);
-    while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-        // The wait for its end is the pause.
-        if server.wait(pause) {
-            let tail = files::tail(&log, 10);
-            let process = "the control plane".to_owned();
-            return Err(Error::Died { process, log, tail });
-        }
-        waited += pause;
-        if waited > Duration::from_secs(LISTEN_SECONDS) {
-            let tail = files::tail(&log, 10);
-            let process = "the control plane".to_owned();
-            return Err(Error::NotReady {
-                process,
-                seconds: LISTEN_SECONDS,
-                log,
-                tail,
-            });
-        }
-        if waited > Duration::from_secs(1) && !told {
-            progress("waiting for the API to listen");
-            told = true;
-        }
-        pause = (pause * 2).min(Duration::from_millis(100));
-    }
-    Ok(())
-}
-
-/// The program in the cluster's folder: the control plane's user need not be able to read the
-/// original, and an update of the original does not change what runs.
-fn install_program(place: &Place, program: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::MetadataExt;
-    let folder = place.join("bin");
-    files::folder(&folder, 0o755)?;
-    let target = folder.join("transom");
-    let original = fs::metadata(program).map_err(Error::file("read", program))?;
-    if let Ok(there) = fs::metadata(&target) {
-        let same = there.ino() == original.ino() && there.dev() == original.dev();
-        let alike = there.len() == original.len() && there.mtime() >= original.mtime();
-        if same || alike {
-            return Ok(());
-        }
-    }
-    let temporary = folder.join(".transom.new");
-    files::remove(&temporary)?;
-    // A link shares the pages and costs nothing; across file systems it has to be a copy.
-    let readable = original.mode() & 0o555 == 0o555;
-    if !readable || fs::hard_link(program, &temporary).is_err() {
-        fs::copy(program, &temporary).map_err(Error::file("copy", program))?;
-        files::set_mode(&temporary, 0o755)?;
-    }
-    fs::rename(&temporary, &target).map_err(Error::file("rename to", &target))
-}
-
-fn install_shim(place: &Place) -> Result<ShimBinary, Error> {
-    ShimBinary::install(&place.join("bin")).map_err(|cause| Error::Node {
-        node: "any".to_owned(),
-        cause: Box::new(cause),
-    })
-}
-
 /// Writes the cluster's own kubeconfig and merges its context into the user's.
 fn hand_out(place: &Place, state: &mut State, target: &Target) -> Result<(), Error> {
     let (admin, ca) = certs::admin(place)?;
@@ -704,57 +380,6 @@ fn hand_out(place: &Place, state: &mut State, target: &Target) -> Result<(), Err
 
 fn admin_kubeconfig(place: &Place) -> PathBuf {
     place.join("admin.conf")
-}
-
-/// Processes of a starter that was killed before it could write their pids down.
-fn strays(place: &Place, command: &str) -> Vec<Process> {
-    crate::process::configured_below(&place.dir(), command)
-}
-
-/// Ends nodes and control plane, with what a killed predecessor left of them.
-fn end_processes(
-    place: &Place,
-    nodes: &[String],
-    graceful: bool,
-    progress: Progress<'_>,
-) -> Result<(), Error> {
-    let mut running = Vec::new();
-    for name in nodes {
-        if let Some(found) = node::find(place, name)? {
-            let asked = if graceful { found.stop() } else { found.kill() };
-            asked.map_err(node::failed(name))?;
-            running.push((name, found));
-        }
-    }
-    if !running.is_empty() {
-        progress(&format!("ending {} node(s)", running.len()));
-    }
-    let limit = node::STOP_GRACE + Duration::from_secs(5);
-    for (name, found) in running {
-        if !found.wait(limit).map_err(node::failed(name))? {
-            found.kill().map_err(node::failed(name))?;
-            found.wait(limit).map_err(node::failed(name))?;
-        }
-    }
-    if let Some(server) = server_of(place) {
-        progress("ending the control plane");
-        server.end(SERVER_GRACE)?;
-    }
-    for stray in strays(place, "") {
-        stray.end(Duration::ZERO)?;
-    }
-    let layout = Arc::new(Layout::detect()?);
-    let group = Group::new(&layout, &place.cgroup())?;
-    let exists = group
-        .v1_dirs()
-        .iter()
-        .chain(group.unified_dir().iter())
-        .any(|dir| dir.exists());
-    if exists {
-        group.kill()?;
-        group.remove()?;
-    }
-    files::remove(&place.pid_file(SERVER))
 }
 
 fn describe(place: &Place, state: &State) -> Result<Cluster, Error> {

@@ -35,8 +35,6 @@ pub struct NodePlan {
     pub binds: Vec<(PathBuf, PathBuf)>,
     /// File of the network namespace, wired already.
     pub network: PathBuf,
-    /// Its control group below the host's mounts; the node sees it as `/`.
-    pub cgroup: String,
     /// The agent: program and arguments as the node sees them.
     pub agent: Vec<String>,
     /// Log of init and agent, on the host.
@@ -83,7 +81,6 @@ pub(crate) fn plan(place: &Place, name: &str, index: usize, system: &[PathBuf]) 
         root: own.join("root"),
         binds,
         network: host::node_namespace(place, index),
-        cgroup: format!("{}/{name}", place.cgroup()),
         agent: [PROGRAM, "agent", "--config", CONFIG]
             .map(str::to_owned)
             .to_vec(),
@@ -195,11 +192,35 @@ fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {
 
 /// The node's pid 1, if it runs.
 pub(crate) fn find(place: &Place, name: &str) -> Result<Option<Node>, Error> {
-    Node::find(&init_folder(place, name)).map_err(failed(name))
+    match files::read(&current(place, name))? {
+        Some(life) => Node::find(&init_folder(place, name, life.trim())).map_err(failed(name)),
+        None => Ok(None),
+    }
 }
 
-fn init_folder(place: &Place, name: &str) -> PathBuf {
-    folder(place, name).join("init")
+/// Names the life of a node that runs now.
+fn current(place: &Place, name: &str) -> PathBuf {
+    folder(place, name).join("current")
+}
+
+fn init_folder(place: &Place, name: &str, life: &str) -> PathBuf {
+    folder(place, name).join(format!("init-{life}"))
+}
+
+/// Begins a new life of a node. Each has its own folder and group, so that a shim of an earlier
+/// one, whose `up` was killed in the middle, cannot meddle with it. Returns the life's name.
+pub(crate) fn new_life(place: &Place, name: &str) -> Result<String, Error> {
+    let own = folder(place, name);
+    for entry in std::fs::read_dir(&own).map_err(Error::file("list", &own))? {
+        let path = entry.map_err(Error::file("list", &own))?.path();
+        let file = path.file_name().and_then(|file| file.to_str());
+        if file.is_some_and(|file| file.starts_with("init-")) {
+            files::remove_tree(&path)?;
+        }
+    }
+    let life = format!("{:08x}", base::Rng::from_os().u64() >> 32);
+    files::write(&current(place, name), life.as_bytes(), 0o644)?;
+    Ok(life)
 }
 
 /// Starts a node that does not run.
@@ -207,6 +228,7 @@ pub(crate) fn start(
     place: &Place,
     shim: &ShimBinary,
     plan: &NodePlan,
+    life: &str,
     group: Group,
 ) -> Result<Node, Error> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -230,7 +252,7 @@ pub(crate) fn start(
     }
     let spec = NodeInitSpec {
         name: plan.name.clone(),
-        directory: init_folder(place, &plan.name),
+        directory: init_folder(place, &plan.name, life),
         lowers: vec!["/".into()],
         upper: plan.upper.clone(),
         work: plan.work.clone(),

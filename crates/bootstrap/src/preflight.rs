@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base::Chain;
@@ -54,9 +55,10 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
     if rustix::process::geteuid().is_root() {
         findings.extend(overlay());
         findings.extend(network());
-        findings.extend(forward_policy());
+        findings.extend(dropping_chains());
     }
     findings.extend(disk(&subject.root));
+    findings.extend(reachable(&subject.root));
     if let Some(port) = subject.port {
         findings.extend(port_free(port));
     }
@@ -160,32 +162,51 @@ fn network() -> Vec<Finding> {
     findings
 }
 
-/// A foreign forward chain that drops by default is not overruled by any other nft chain.
-fn forward_policy() -> Vec<Finding> {
+/// A foreign chain that drops by default is not overruled by any other nft chain.
+fn dropping_chains() -> Vec<Finding> {
     let chains = Nft::open()
         .and_then(|mut nft| nft.base_chains())
         .unwrap_or_default();
-    let dropping = chains.into_iter().filter(|chain| {
-        chain.hook == Hook::Forward as u32
-            && chain.drops
+    let foreign = chains.into_iter().filter(|chain| {
+        chain.drops
             && matches!(chain.table.family, Family::Inet | Family::Ip)
             && !chain.table.name.starts_with("transom-")
     });
     let finding = |chain: netlink::nft::BaseChain| {
+        let cause = if chain.hook == Hook::Forward as u32 {
+            "drops forwarded packets by default, pods' way out too"
+        } else if chain.hook == Hook::Input as u32 {
+            "drops incoming packets by default, those of nodes to the API too"
+        } else {
+            return None;
+        };
         let docker = chain.table.name == "filter" && chain.name == "FORWARD";
         let rule = if docker {
             "iptables -I DOCKER-USER"
         } else {
             "a rule"
         };
-        Finding::new(
-            format_args!("nft chain {} {}", chain.table, chain.name),
-            "drops forwarded packets by default, pods' way out too",
-            format_args!("accept links named trh* there (for instance with {rule})"),
-        )
-        .warning()
+        let object = format!("nft chain {} {}", chain.table, chain.name);
+        let next = format!("accept links named trh* there (for instance with {rule})");
+        Some(Finding::new(object, cause, next).warning())
     };
-    dropping.map(finding).collect()
+    foreign.filter_map(finding).collect()
+}
+
+/// The control plane's own user must get to its files: every folder above must let it pass.
+fn reachable(root: &Path) -> Option<Finding> {
+    let closed = root.ancestors().find(|folder| {
+        let meta = std::fs::metadata(folder);
+        meta.is_ok_and(|meta| meta.permissions().mode() & 0o001 == 0)
+    })?;
+    Some(Finding::new(
+        format_args!("data folder {}", root.display()),
+        format_args!(
+            "the control plane's own user may not pass {}",
+            closed.display()
+        ),
+        "set TRANSOM_DATA to a folder that everyone may pass (o+x)",
+    ))
 }
 
 fn control_groups() -> Vec<Finding> {

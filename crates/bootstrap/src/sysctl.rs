@@ -110,8 +110,7 @@ impl Place {
     }
 
     fn release(&self, user: &str) -> Result<(), Error> {
-        if !self.file().exists() {
-            files::remove_if_empty(&self.folder);
+        if !self.folder.exists() {
             return Ok(());
         }
         let lock = self.lock()?;
@@ -121,7 +120,7 @@ impl Place {
             for (key, value) in &record.before {
                 set(&self.settings.join(key), value)?;
             }
-            files::remove(&self.file())?;
+            files::remove_with_rest(&self.file())?;
             files::remove(&self.lock_file())?;
             drop(lock);
             files::remove_if_empty(&self.folder);

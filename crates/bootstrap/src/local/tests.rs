@@ -224,7 +224,7 @@ fn down_after_a_killed_up() {
     let cluster = world.up(1).unwrap();
     fs::remove_file(cluster.folder.join("cluster.json")).unwrap();
     fs::remove_file(cluster.folder.join("run/server.pid")).unwrap();
-    fs::remove_file(cluster.folder.join("nodes/killed-0/init/pid")).unwrap();
+    fs::remove_file(cluster.folder.join("nodes/killed-0/current")).unwrap();
     fs::remove_file(world.kubeconfig()).unwrap();
     world.down().unwrap();
     assert_eq!(world.left(&before), Vec::<String>::new());
@@ -322,7 +322,7 @@ fn killed_at_random() {
     };
     let before = world.snapshot();
     let mut random = base::Rng::from_os();
-    for round in 0..16 {
+    for round in 0..24 {
         let delay = Duration::from_millis(5 + random.below(300));
         let spawn = || {
             std::process::Command::new(std::env::current_exe().unwrap())
@@ -340,10 +340,14 @@ fn killed_at_random() {
         if round % 2 == 1 {
             let cluster = world.up(2).unwrap();
             assert!(cluster.server_pid.is_some(), "after {delay:?}");
-            assert!(
-                cluster.nodes.iter().all(|node| node.pid.is_some()),
-                "after {delay:?}"
-            );
+            for node in cluster.nodes.iter().filter(|node| node.pid.is_none()) {
+                let log = node.data.with_file_name("current");
+                let life = fs::read_to_string(&log).unwrap();
+                let folder = log.with_file_name(format!("init-{life}"));
+                let files: Vec<_> = fs::read_dir(&folder).unwrap().flatten().collect();
+                let text = fs::read_to_string(folder.join("node.log")).unwrap_or_default();
+                panic!("after {delay:?}: {files:?}\n{text}");
+            }
         }
         match world.down() {
             Ok(()) | Err(crate::Error::NoCluster(_)) => {}

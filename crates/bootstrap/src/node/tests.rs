@@ -27,20 +27,14 @@ fn second_node() {
         plan.upper.display()
     )
     .unwrap();
-    writeln!(
-        out,
-        "network {} cgroup {}",
-        plan.network.display(),
-        plan.cgroup
-    )
-    .unwrap();
+    writeln!(out, "network {}", plan.network.display()).unwrap();
     writeln!(out, "agent {}", plan.agent.join(" ")).unwrap();
     for (source, target) in &plan.binds {
         writeln!(out, "{} = {}", target.display(), source.display()).unwrap();
     }
     expect![[r#"
         root /d/clusters/c/nodes/c-1/root upper /d/clusters/c/nodes/c-1/upper
-        network /d/clusters/c/netns/node-1 cgroup /transom-c-0b81649c/c-1
+        network /d/clusters/c/netns/node-1
         agent /run/transom/bin/transom agent --config /var/lib/transom/agent.yaml
         /var/lib/transom = /d/clusters/c/nodes/c-1/data
         /var/lib/kubelet = /d/clusters/c/nodes/c-1/kubelet

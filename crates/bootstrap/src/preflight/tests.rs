@@ -1,6 +1,7 @@
 //! This machine passes; taken ports, full disks and missing programs are findings.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::preflight::{Subject, check};
@@ -20,6 +21,8 @@ fn findings(subject: &Subject) -> String {
 #[test]
 fn this_machine() {
     let folder = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
     let subject = Subject {
         root: folder.path().join("a/b"),
         port: None,

@@ -128,6 +128,34 @@ async fn pods_talk() {
     assert_eq!(again.ips[0].addr().to_string(), "10.77.0.3");
 }
 
+/// The same over IPv6, where the kernel has it.
+#[tokio::test]
+async fn pods_talk_over_ipv6() {
+    let Some(mut node) = Node::new() else { return };
+    if !Path::new("/proc/net/if_inet6").exists() {
+        eprintln!("skipped: no IPv6");
+        return;
+    }
+    let network = node.open(&["10.77.0.0/24", "fd00:77::/64"]);
+    let (a, b) = (node.pod("a"), node.pod("b"));
+    let first = network.add(a.clone()).await.unwrap();
+    let second = network.add(b.clone()).await.unwrap();
+    assert_eq!(first.ips[1].to_string(), "fd00:77::1/128");
+    let ns_a = Namespace::open(&a.netns).unwrap();
+    assert_eq!(
+        talk(&ns_a, &b.netns, second.ips[1].addr()),
+        first.ips[1].addr()
+    );
+    assert_eq!(
+        talk(&ns_a, &b.netns, second.ips[0].addr()),
+        first.ips[0].addr()
+    );
+    network.check(a.clone()).await.unwrap();
+    network.del(a).await.unwrap();
+    network.del(b).await.unwrap();
+    assert_eq!(node.links(), 1);
+}
+
 /// CHECK names what differs, and ADD repairs it under the same address.
 #[tokio::test]
 async fn check_and_repair() {
