@@ -86,10 +86,6 @@ impl Place {
         self.join("logs").join(format!("{process}.log"))
     }
 
-    pub(crate) fn pid_file(&self, process: &str) -> PathBuf {
-        self.join("run").join(format!("{process}.pid"))
-    }
-
     /// The host's end of the hub link.
     pub(crate) fn link(&self) -> String {
         format!("trh{}", self.id())

@@ -16,6 +16,7 @@ mod cluster;
 mod files;
 mod host;
 pub mod kubeconfig;
+mod lives;
 pub mod local;
 pub mod node;
 pub mod preflight;

@@ -23,7 +23,7 @@ mod choose;
 mod life;
 
 use choose::decide;
-use life::{SERVER, end_processes, install_shim, run, server_of, strays};
+use life::{SERVER, end_processes, install_shim, may_run, run, server_of};
 
 /// Gets a line for every step that may take longer than a second.
 pub type Progress<'a> = &'a mut dyn FnMut(&str);
@@ -170,8 +170,7 @@ pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
 /// changes in the meantime is found again under the lock.
 fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Result<(), Error> {
     let existing = place.load()?;
-    // A stray of ours holds the port only until it is ended.
-    let running = server_of(place).is_some() || !strays(place, SERVER).is_empty();
+    let running = may_run(place);
     let port = existing.map_or(up.port, |state| Some(state.port));
     let mut findings = preflight::check(&preflight::Subject {
         root: place.root.clone(),
@@ -405,7 +404,7 @@ fn describe(place: &Place, state: &State) -> Result<Cluster, Error> {
         context: kubeconfig::context(&place.name),
         kubeconfig: state.kubeconfig.clone(),
         admin_kubeconfig: admin_kubeconfig(place),
-        server_pid: server_of(place).map(|server| server.pid),
+        server_pid: server_of(place)?.map(|server| server.pid),
         server_log: place.log(SERVER),
         nodes,
         stopped: state.stopped,

@@ -19,6 +19,7 @@ use crate::config::AgentConfig;
 use crate::error::Error;
 use crate::files;
 use crate::host;
+use crate::lives;
 
 /// Everything that makes a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,35 +193,7 @@ fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {
 
 /// The node's pid 1, if it runs.
 pub(crate) fn find(place: &Place, name: &str) -> Result<Option<Node>, Error> {
-    match files::read(&current(place, name))? {
-        Some(life) => Node::find(&init_folder(place, name, life.trim())).map_err(failed(name)),
-        None => Ok(None),
-    }
-}
-
-/// Names the life of a node that runs now.
-fn current(place: &Place, name: &str) -> PathBuf {
-    folder(place, name).join("current")
-}
-
-fn init_folder(place: &Place, name: &str, life: &str) -> PathBuf {
-    folder(place, name).join(format!("init-{life}"))
-}
-
-/// Begins a new life of a node. Each has its own folder and group, so that a shim of an earlier
-/// one, whose `up` was killed in the middle, cannot meddle with it. Returns the life's name.
-pub(crate) fn new_life(place: &Place, name: &str) -> Result<String, Error> {
-    let own = folder(place, name);
-    for entry in std::fs::read_dir(&own).map_err(Error::file("list", &own))? {
-        let path = entry.map_err(Error::file("list", &own))?.path();
-        let file = path.file_name().and_then(|file| file.to_str());
-        if file.is_some_and(|file| file.starts_with("init-")) {
-            files::remove_tree(&path)?;
-        }
-    }
-    let life = format!("{:08x}", base::Rng::from_os().u64() >> 32);
-    files::write(&current(place, name), life.as_bytes(), 0o644)?;
-    Ok(life)
+    lives::find(&folder(place, name)).map_err(failed(name))
 }
 
 /// Starts a node that does not run.
@@ -233,26 +206,11 @@ pub(crate) fn start(
 ) -> Result<Node, Error> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let binds = plan.binds.iter();
-    let mut env = vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        "HOME=/root".to_owned(),
-    ];
-    for name in [
-        "RUST_LOG",
-        "RUST_BACKTRACE",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-    ] {
-        env.extend(
-            std::env::var(name)
-                .ok()
-                .map(|value| format!("{name}={value}")),
-        );
-    }
+    let mut env = lives::environment();
+    env.push("HOME=/root".to_owned());
     let spec = NodeInitSpec {
         name: plan.name.clone(),
-        directory: init_folder(place, &plan.name, life),
+        directory: lives::state_folder(&folder(place, &plan.name), life),
         lowers: vec!["/".into()],
         upper: plan.upper.clone(),
         work: plan.work.clone(),

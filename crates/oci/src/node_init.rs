@@ -54,7 +54,30 @@ pub struct NodeInitSpec {
     pub sysctls: Vec<String>,
 }
 
-/// A node that runs.
+/// A process of the host that is kept alive.
+#[derive(Clone, Debug)]
+pub struct KeepSpec {
+    /// Its name.
+    pub name: String,
+    /// Folder of the keeper's state (`pid`, `started`, `node.log`).
+    pub directory: PathBuf,
+    /// Existing groups that keeper and process join.
+    pub cgroup: Group,
+    /// Command.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<String>,
+    /// File for its output.
+    pub log: PathBuf,
+    /// How long it may take to end.
+    pub stop_grace: Duration,
+    /// Its user; without capabilities unless root.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// A node, or a keeper, that runs.
 #[derive(Debug)]
 pub struct Node {
     directory: PathBuf,
@@ -88,6 +111,7 @@ pub fn spawn(binary: &ShimBinary, spec: &NodeInitSpec) -> Result<Node, Error> {
         log_path: text(&spec.log),
         stop_grace_ms: u64::try_from(spec.stop_grace.as_millis()).unwrap_or(u64::MAX),
         sysctls: spec.sysctls.clone(),
+        ..spec::Node::default()
     };
     for directory in [&spec.directory, &spec.upper, &spec.work, &spec.at] {
         fs::create_dir_all(directory).map_err(|cause| Error::File {
@@ -96,17 +120,49 @@ pub fn spawn(binary: &ShimBinary, spec: &NodeInitSpec) -> Result<Node, Error> {
             cause,
         })?;
     }
-    run_daemon(binary, "node", &node.to_bytes(), &node.directory)?;
-    let started = read_pid(&spec.directory).and_then(started_at).unwrap_or(0);
-    let path = spec.directory.join("started");
+    run(binary, "node", &node, &spec.directory)
+}
+
+/// Starts a process of the host that is started again whenever it ends (see the shim's `keep`).
+pub fn keep(binary: &ShimBinary, spec: &KeepSpec) -> Result<Node, Error> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let node = spec::Node {
+        name: spec.name.clone(),
+        directory: text(&spec.directory),
+        cgroup: cgroup(&spec.cgroup),
+        args: spec.args.clone(),
+        env: spec.env.clone(),
+        log_path: text(&spec.log),
+        stop_grace_ms: u64::try_from(spec.stop_grace.as_millis()).unwrap_or(u64::MAX),
+        uid: spec.uid,
+        gid: spec.gid,
+        ..spec::Node::default()
+    };
+    fs::create_dir_all(&spec.directory).map_err(|cause| Error::File {
+        operation: "create",
+        path: spec.directory.clone(),
+        cause,
+    })?;
+    run(binary, "keep", &node, &spec.directory)
+}
+
+fn run(
+    binary: &ShimBinary,
+    role: &str,
+    node: &spec::Node,
+    directory: &Path,
+) -> Result<Node, Error> {
+    run_daemon(binary, role, &node.to_bytes(), &node.directory)?;
+    let started = read_pid(directory).and_then(started_at).unwrap_or(0);
+    let path = directory.join("started");
     fs::write(&path, started.to_string()).map_err(|cause| Error::File {
         operation: "write",
         path,
         cause,
     })?;
-    Node::find(&spec.directory)?.ok_or_else(|| Error::Spawn {
-        directory: node.directory,
-        message: "the node ended at once: see node.log".into(),
+    Node::find(directory)?.ok_or_else(|| Error::Spawn {
+        directory: node.directory.clone(),
+        message: "it ended at once: see node.log".into(),
     })
 }
 
@@ -159,6 +215,15 @@ impl Node {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// How often its agent has ended so far.
+    #[must_use]
+    pub fn agent_ends(&self) -> usize {
+        let log = fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
+        log.lines()
+            .filter(|line| line.starts_with("agent ended"))
+            .count()
     }
 
     /// Its network namespace.

@@ -249,5 +249,9 @@ record! {
         14 stop_grace_ms: u64,
         /// Kernel settings of the node's namespaces.
         15 sysctls: Vec<String>,
+        /// User of a kept process; the agent of a node is root.
+        16 uid: u32,
+        /// Its group.
+        17 gid: u32,
     }
 }

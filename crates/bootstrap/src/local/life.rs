@@ -10,21 +10,20 @@ use std::time::Duration;
 
 use cgroups::{Group, Layout};
 use oci::ShimBinary;
+use oci::node_init::{KeepSpec, Node};
 
 use crate::cluster::{Place, State};
 use crate::config::{NodeRanges, ServerConfig};
 use crate::error::Error;
 use crate::host::mounts;
 use crate::local::Progress;
-use crate::process::{Process, Start};
-use crate::{certs, files, host, node, ranges};
+use crate::process::Process;
+use crate::{certs, files, host, lives, node, ranges};
 
 /// How long the control plane may take to listen.
 const LISTEN_SECONDS: u64 = 60;
 /// How long the control plane may take to end.
 const SERVER_GRACE: Duration = Duration::from_secs(20);
-const REMOVE_ATTEMPTS: u32 = 20;
-const REMOVE_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const SERVER: &str = "server";
 
 /// Makes everything that is missing: keys, network, processes.
@@ -34,7 +33,7 @@ pub(super) fn run(
     program: &Path,
     progress: Progress<'_>,
 ) -> Result<(), Error> {
-    for folder in ["logs", "run", "nodes"] {
+    for folder in ["logs", "nodes"] {
         files::folder(&place.join(folder), 0o755)?;
     }
     progress("writing keys and certificates");
@@ -43,8 +42,9 @@ pub(super) fn run(
     progress("connecting the cluster's network");
     host::connect(place, &state.ranges)?;
     let layout = Arc::new(Layout::detect()?);
-    let server = start_server(place, state, &layout, progress)?;
     let shim = install_shim(place)?;
+    let server = start_server(place, state, &layout, &shim, progress)?;
+    let ends = server.agent_ends();
     let system = node::system_mounts(&mounts::all()?);
     for (index, name) in state.nodes.iter().enumerate() {
         if node::find(place, name)?.is_some() {
@@ -54,54 +54,72 @@ pub(super) fn run(
         host::connect_node(place, &state.ranges, index)?;
         node::prepare(place, state, index)?;
         let plan = node::plan(place, name, index, &system);
-        remove_groups(&layout, &place.cgroup(), name)?;
-        let life = node::new_life(place, name)?;
-        let group = Group::new(&layout, &format!("{}/{name}.{life}", place.cgroup()))?;
-        group.create()?;
+        let folder = node::folder(place, name);
+        let (life, group) = lives::begin(&folder, &layout, &place.cgroup(), name)?;
         node::start(place, &shim, &plan, &life, group)?;
     }
-    wait_listening(place, state, server, progress)
+    wait_listening(place, state, &server, ends, progress)
 }
 
-pub(super) fn server_of(place: &Place) -> Option<Process> {
-    Process::read(&place.pid_file(SERVER)).ok().flatten()
+fn keeper_folder(place: &Place) -> PathBuf {
+    place.join("keeper")
 }
 
+fn keeper(place: &Place) -> Result<Option<Node>, Error> {
+    lives::find(&keeper_folder(place)).map_err(node::failed(SERVER))
+}
+
+/// The control plane's process, if it runs.
+pub(super) fn server_of(place: &Place) -> Result<Option<Process>, Error> {
+    Ok(keeper(place)?.and_then(|keeper| Process::child_of(keeper.pid())))
+}
+
+/// Whether anything of the cluster may run, even if nobody wrote it down.
+pub(super) fn may_run(place: &Place) -> bool {
+    let group = || -> Result<Group, cgroups::Error> {
+        Group::new(&Arc::new(Layout::detect()?), &place.cgroup())
+    };
+    group().is_ok_and(|group| group.exists())
+}
+
+/// Starts the control plane under a keeper, which starts it again whenever it ends.
 fn start_server(
     place: &Place,
     state: &State,
     layout: &Arc<Layout>,
+    shim: &ShimBinary,
     progress: Progress<'_>,
-) -> Result<Process, Error> {
-    if let Some(running) = server_of(place) {
+) -> Result<Node, Error> {
+    if let Some(running) = keeper(place)? {
         return Ok(running);
-    }
-    for stray in strays(place, SERVER) {
-        stray.end(Duration::ZERO)?;
     }
     progress("starting the control plane");
     let data = place.join("server");
     files::folder(&data, 0o700)?;
     files::give(&data, state.uid, state.uid)?;
-    let config_file = place.join("server.yaml");
-    server_config(place, state, data).save(&config_file)?;
-    let log = place.log(SERVER);
-    let config = config_file.to_string_lossy();
-    let process = Process::start(&Start {
-        program: &place.join("bin").join("transom"),
-        arguments: &["server", "--config", &config],
-        log: &log,
-        user: Some((state.uid, state.uid)),
-    })?;
-    process.write(&place.pid_file(SERVER))?;
-    let group = Group::new(layout, &format!("{}/{SERVER}", place.cgroup()))?;
-    group.create()?;
-    match group.join(process.pid, true) {
-        // Ended already: the wait below says so with its log.
-        Err(_) if !process.is_alive() => {}
-        outcome => outcome?,
-    }
-    Ok(process)
+    let config = place.join("server.yaml");
+    server_config(place, state, data).save(&config)?;
+    let folder = keeper_folder(place);
+    files::folder(&folder, 0o755)?;
+    let (life, group) = lives::begin(&folder, layout, &place.cgroup(), SERVER)?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let spec = KeepSpec {
+        name: SERVER.to_owned(),
+        directory: lives::state_folder(&folder, &life),
+        cgroup: group,
+        args: vec![
+            text(place.join("bin").join("transom")),
+            "server".to_owned(),
+            "--config".to_owned(),
+            text(config),
+        ],
+        env: lives::environment(),
+        log: place.log(SERVER),
+        stop_grace: SERVER_GRACE,
+        uid: state.uid,
+        gid: state.uid,
+    };
+    oci::node_init::keep(shim, &spec).map_err(node::failed(SERVER))
 }
 
 fn server_config(place: &Place, state: &State, data_dir: PathBuf) -> ServerConfig {
@@ -133,11 +151,13 @@ fn server_config(place: &Place, state: &State, data_dir: PathBuf) -> ServerConfi
     }
 }
 
-/// Waits until the API's port answers; a process that ends first is reported with its log.
+/// Waits until the API's port answers. A control plane that ends first is reported with its log,
+/// and is not started for ever.
 fn wait_listening(
     place: &Place,
     state: &State,
-    server: Process,
+    server: &Node,
+    ends: usize,
     progress: Progress<'_>,
 ) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, state.port));
@@ -145,16 +165,17 @@ fn wait_listening(
     let (mut waited, mut told) = (Duration::ZERO, false);
     let mut pause = Duration::from_millis(2);
     while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-        // The wait for its end is the pause.
-        if server.wait(pause) {
+        // The wait for the keeper's end is the pause.
+        let gone = server.wait(pause).map_err(node::failed(SERVER))?;
+        let process = "the control plane".to_owned();
+        if gone || server.agent_ends() > ends {
+            end_server(server)?;
             let tail = files::tail(&log, 10);
-            let process = "the control plane".to_owned();
             return Err(Error::Died { process, log, tail });
         }
         waited += pause;
         if waited > Duration::from_secs(LISTEN_SECONDS) {
             let tail = files::tail(&log, 10);
-            let process = "the control plane".to_owned();
             return Err(Error::NotReady {
                 process,
                 seconds: LISTEN_SECONDS,
@@ -167,6 +188,18 @@ fn wait_listening(
             told = true;
         }
         pause = (pause * 2).min(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn end_server(keeper: &Node) -> Result<(), Error> {
+    let failed = node::failed(SERVER);
+    keeper.stop().map_err(&failed)?;
+    if !keeper
+        .wait(SERVER_GRACE + Duration::from_secs(1))
+        .map_err(&failed)?
+    {
+        keeper.kill().map_err(&failed)?;
     }
     Ok(())
 }
@@ -204,11 +237,6 @@ pub(super) fn install_shim(place: &Place) -> Result<ShimBinary, Error> {
     })
 }
 
-/// Processes of a starter that was killed before it could write their pids down.
-pub(super) fn strays(place: &Place, command: &str) -> Vec<Process> {
-    crate::process::configured_below(&place.dir(), command)
-}
-
 /// Ends nodes and control plane, with what a killed predecessor left of them.
 pub(super) fn end_processes(
     place: &Place,
@@ -234,54 +262,11 @@ pub(super) fn end_processes(
             found.wait(limit).map_err(node::failed(name))?;
         }
     }
-    if let Some(server) = server_of(place) {
+    if let Some(keeper) = keeper(place)? {
         progress("ending the control plane");
-        server.end(SERVER_GRACE)?;
+        end_server(&keeper)?;
     }
-    for stray in strays(place, "") {
-        stray.end(Duration::ZERO)?;
-    }
+    // Whatever is left: everything of the cluster lives in its group.
     let layout = Arc::new(Layout::detect()?);
-    let group = Group::new(&layout, &place.cgroup())?;
-    remove_group(&group)?;
-    files::remove(&place.pid_file(SERVER))
-}
-
-/// Ends the groups of a node's earlier lives. A shim whose `up` was killed is in one of them, or
-/// finds it gone and gives up: no node ever runs twice.
-fn remove_groups(layout: &Arc<Layout>, cluster: &str, node: &str) -> Result<(), Error> {
-    let all = Group::new(layout, cluster)?;
-    for dir in all.v1_dirs().iter().chain(all.unified_dir().iter()) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if let Some(name) = entry.file_name().to_str()
-                && name
-                    .rsplit_once('.')
-                    .is_some_and(|(owner, _)| owner == node)
-            {
-                remove_group(&all.child(name)?)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Kills what is in the cluster's group and removes it. A shim whose `up` was killed may still be
-/// on its way into the group: the next attempt gets it, and without the group it gives up.
-fn remove_group(group: &Group) -> Result<(), Error> {
-    let exists = || {
-        let mut dirs = group.v1_dirs().into_iter().chain(group.unified_dir());
-        dirs.any(|dir| dir.exists())
-    };
-    let mut attempt = 0;
-    while exists() {
-        // A group that was half made cannot be asked everything; what counts is its removal.
-        let _ = group.kill();
-        match group.remove() {
-            Ok(()) => {}
-            Err(error) if attempt == REMOVE_ATTEMPTS => return Err(error.into()),
-            Err(_) => std::thread::sleep(REMOVE_PAUSE),
-        }
-        attempt += 1;
-    }
-    Ok(())
+    lives::remove_group(&Group::new(&layout, &place.cgroup())?)
 }

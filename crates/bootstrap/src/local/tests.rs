@@ -133,7 +133,11 @@ impl World {
 }
 
 fn kill(pid: u32) {
-    Process::of(pid).unwrap().end(Duration::ZERO).unwrap();
+    let raw = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+    while Process::of(pid).is_some() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// `down` leaves nothing: after a plain life, after kills of everything, after a kill of `up`.
@@ -179,12 +183,29 @@ fn life_of_a_cluster() {
     assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
     assert!(!status.contains("Uid:\t0"), "{status}");
 
-    // Resume changes nothing that runs, and completes what was killed.
-    assert_eq!(world.up(2).unwrap(), cluster);
+    // A killed control plane comes back by itself.
     kill(server);
+    let again = || {
+        let now = world
+            .outside
+            .run(|| crate::local::cluster("life", &world.options()));
+        now.unwrap()
+            .unwrap()
+            .server_pid
+            .filter(|pid| *pid != server)
+    };
+    let pid = (0..500).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        again()
+    });
+    assert!(pid.is_some());
+
+    // Resume changes nothing that runs, and completes what was killed.
+    let cluster = world.up(2).unwrap();
+    assert_eq!(world.up(2).unwrap(), cluster);
     kill(cluster.nodes[1].pid.unwrap());
     let resumed = world.up(2).unwrap();
-    assert_ne!(resumed.server_pid, cluster.server_pid);
+    assert_eq!(resumed.server_pid, cluster.server_pid);
     assert_eq!(resumed.nodes[0], cluster.nodes[0]);
     assert_ne!(resumed.nodes[1].pid, cluster.nodes[1].pid);
     assert_eq!(
@@ -223,7 +244,7 @@ fn down_after_a_killed_up() {
     let before = world.snapshot();
     let cluster = world.up(1).unwrap();
     fs::remove_file(cluster.folder.join("cluster.json")).unwrap();
-    fs::remove_file(cluster.folder.join("run/server.pid")).unwrap();
+    fs::remove_file(cluster.folder.join("keeper/current")).unwrap();
     fs::remove_file(cluster.folder.join("nodes/killed-0/current")).unwrap();
     fs::remove_file(world.kubeconfig()).unwrap();
     world.down().unwrap();
@@ -343,7 +364,7 @@ fn killed_at_random() {
             for node in cluster.nodes.iter().filter(|node| node.pid.is_none()) {
                 let log = node.data.with_file_name("current");
                 let life = fs::read_to_string(&log).unwrap();
-                let folder = log.with_file_name(format!("init-{life}"));
+                let folder = log.with_file_name(format!("life-{life}"));
                 let files: Vec<_> = fs::read_dir(&folder).unwrap().flatten().collect();
                 let text = fs::read_to_string(folder.join("node.log")).unwrap_or_default();
                 panic!("after {delay:?}: {files:?}\n{text}");
@@ -363,10 +384,11 @@ fn after_a_reboot() {
     let Some(world) = World::new("reboot") else {
         return;
     };
-    let cluster = world.up(1).unwrap();
-    kill(cluster.server_pid.unwrap());
-    kill(cluster.nodes[0].pid.unwrap());
+    world.up(1).unwrap();
+    let layout = std::sync::Arc::new(cgroups::Layout::detect().unwrap());
     let place = crate::cluster::Place::new(&world.folder.path().join("data"), "reboot").unwrap();
+    let group = cgroups::Group::new(&layout, &place.cgroup()).unwrap();
+    crate::lives::remove_group(&group).unwrap();
     crate::host::mounts::unmount_below(&place.dir()).unwrap();
     world
         .outside

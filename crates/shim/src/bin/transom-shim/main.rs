@@ -1,6 +1,7 @@
-//! The shim: keeps a pod's containers, holds a node of a local cluster, enters such a node.
+//! The shim: keeps a pod's containers, holds a node of a local cluster, enters such a node,
+//! keeps a process of the host alive.
 //!
-//! `transom-shim pod` and `transom-shim node` read their specification from standard input,
+//! `transom-shim pod`, `transom-shim node` and `transom-shim keep` read their specification from standard input,
 //! become a daemon, and exit 0 once it serves (1 and a sentence on standard error otherwise).
 //! `transom-shim enter PID PROGRAM ARGS…` runs a program in the namespaces of a process.
 //! Single-threaded for ever: it forks without exec.
@@ -37,8 +38,11 @@ fn main() {
     {
         ["pod"] => read_spec::<Pod>().and_then(|spec| daemonize(|ready| run_pod(spec, ready))),
         ["node"] => read_spec::<Node>().and_then(|spec| daemonize(|ready| node::run(&spec, ready))),
+        ["keep"] => {
+            read_spec::<Node>().and_then(|spec| daemonize(|ready| node::keep(&spec, ready)))
+        }
         ["enter", pid, program @ ..] => node::enter(pid, program),
-        _ => fail("usage: transom-shim pod|node < specification, or enter PID PROGRAM ARGS"),
+        _ => fail("usage: transom-shim pod|node|keep < specification, or enter PID PROGRAM ARGS"),
     };
     if let Err(e) = result {
         complain(&e.0);

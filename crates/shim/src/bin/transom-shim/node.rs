@@ -3,7 +3,8 @@
 //! The node's root is an overlay (usually over `/`) with binds, its own /proc, /sys, /dev/pts
 //! and the node's part of every cgroup hierarchy in the place where the host has it. SIGTERM
 //! ends the node after the agent's grace, SIGHUP restarts the agent, SIGKILL removes the node
-//! at once: the kernel kills everything in the process namespace.
+//! at once: the kernel kills everything in the process namespace. `keep` is the same for a process
+//! of the host: the respawning without the namespaces.
 //! ```text
 //! agent ends -> wait (100 ms, doubled up to 10 s; back to 100 ms after 10 s of life) -> start
 //! ```
@@ -14,7 +15,7 @@ use shim::spec::{Mount, Node, Process, Rootfs};
 
 use crate::identity::{Program, User};
 use crate::sys::{self, Cloned, During, Result, fail};
-use crate::{Ready, complain, rootfs};
+use crate::{Ready, complain, credentials, rootfs};
 
 const FIRST_PAUSE_MS: i64 = 100;
 const LONGEST_PAUSE_MS: i64 = 10_000;
@@ -61,6 +62,41 @@ pub(crate) fn run(node: &Node, ready: Ready) -> Result<()> {
     }
 }
 
+/// Keeps a process of the host alive, without namespaces: starts it in the groups, as its user,
+/// and again whenever it ends. The groups are joined before anything else: a keeper that comes
+/// too late, when its groups are gone, gives up.
+pub(crate) fn keep(node: &Node, ready: Ready) -> Result<()> {
+    sys::set_name(c"transom-keep");
+    sys::set_subreaper();
+    let unified = Some(&node.cgroup.unified).filter(|dir| !dir.is_empty());
+    for dir in node.cgroup.v1.iter().chain(unified) {
+        std::fs::write(format!("{dir}/cgroup.procs"), "0")
+            .during(|| format!("join control group {dir}"))?;
+    }
+    crate::detach_streams(&format!("{}/node.log", node.directory))?;
+    let output = open_log(node)?;
+    write_pid(node, std::process::id())?;
+    ready.tell();
+    respawn(node, &output)
+}
+
+fn write_pid(node: &Node, pid: u32) -> Result<()> {
+    let path = format!("{}/pid", node.directory);
+    let temporary = format!("{path}.new");
+    std::fs::write(&temporary, format!("{pid}\n"))
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .during(|| format!("write {path}"))
+}
+
+fn open_log(node: &Node) -> Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
+    match node.log_path.as_str() {
+        "" => sys::open("/dev/null", flags, 0),
+        path => sys::open(path, flags, 0o640),
+    }
+    .during(|| format!("open log {}", node.log_path))
+}
+
 /// The host's side: groups, namespace file, pid file.
 fn supervise(node: &Node, pid: i32, channel: &OwnedFd) -> Result<()> {
     let unified = Some(&node.cgroup.unified).filter(|dir| !dir.is_empty());
@@ -84,23 +120,14 @@ fn supervise(node: &Node, pid: i32, channel: &OwnedFd) -> Result<()> {
         sys::mount(&format!("/proc/{pid}/ns/net"), &file, "", libc::MS_BIND, "")
             .during(describe)?;
     }
-    let path = format!("{}/pid", node.directory);
-    let temporary = format!("{path}.new");
-    std::fs::write(&temporary, format!("{pid}\n"))
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .during(|| format!("write {path}"))
+    write_pid(node, pid.unsigned_abs())
 }
 
 fn init(node: &Node, channel: &OwnedFd, net: Option<OwnedFd>) -> Result<()> {
     let log = format!("{}/node.log", node.directory);
     crate::detach_streams(&log)?;
     sys::set_session().during(|| "start a session".into())?;
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
-    let output = match node.log_path.as_str() {
-        "" => sys::open("/dev/null", flags, 0),
-        path => sys::open(path, flags, 0o640),
-    }
-    .during(|| format!("open log {}", node.log_path))?;
+    let output = open_log(node)?;
     if let Some(net) = net {
         sys::join_namespaces(&net, libc::CLONE_NEWNET)
             .during(|| "join the network namespace".into())?;
@@ -212,7 +239,9 @@ fn respawn(node: &Node, output: &OwnedFd) -> Result<()> {
         ..Process::default()
     };
     let user = User {
-        home: "/root".into(),
+        home: if node.uid == 0 { "/root" } else { "/" }.into(),
+        uid: node.uid,
+        gid: node.gid,
         ..User::default()
     };
     let program = Program::new(&process, &user)?;
@@ -225,7 +254,7 @@ fn respawn(node: &Node, output: &OwnedFd) -> Result<()> {
     loop {
         let now = sys::mono_ms();
         if agent.is_none() && stop_at.is_none() && start_at.is_some_and(|at| at <= now) {
-            agent = Some(spawn(&program, output)?);
+            agent = Some(spawn(&program, &user, output)?);
             start_at = None;
         }
         if stop_at.is_some_and(|at| agent.is_none() || at <= now) {
@@ -262,7 +291,7 @@ fn respawn(node: &Node, output: &OwnedFd) -> Result<()> {
     }
 }
 
-fn spawn(program: &Program, output: &OwnedFd) -> Result<(i32, OwnedFd, i64)> {
+fn spawn(program: &Program, user: &User, output: &OwnedFd) -> Result<(i32, OwnedFd, i64)> {
     match sys::clone3(0, None).during(|| "fork the agent".into())? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, sys::mono_ms())),
         Cloned::Child => {
@@ -271,6 +300,10 @@ fn spawn(program: &Program, output: &OwnedFd) -> Result<(i32, OwnedFd, i64)> {
                 .and_then(|()| sys::dup_onto(output, 1))
                 .and_then(|()| sys::dup_onto(output, 2))
                 .and_then(|()| sys::cloexec_from(3))
+                .and_then(|()| match user.uid {
+                    0 => Ok(()),
+                    uid => credentials::set_ids(uid, user.gid, &[]),
+                })
                 .during(|| "prepare the agent".into());
             let failure = match ready {
                 Ok(()) => program.exec(),
