@@ -361,6 +361,7 @@ fn make(
             image_id: image.id.clone(),
             image_name: image.name.clone(),
             image_reference: image.reference.clone(),
+            lowers: image.lowers.clone(),
             cgroup: group.path().into(),
             stop_signal: spec::stop_signal(&config, &image.config),
             uid: created.uid,

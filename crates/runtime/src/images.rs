@@ -42,6 +42,9 @@ pub trait Images: Send + Sync + 'static {
     /// Finds an image by reference, digest or id, unpacked; `NotFound` if it was not pulled.
     /// It must stay as long as `container` is registered.
     async fn acquire(&self, reference: &str, container: &str) -> Result<Image, CriError>;
+    /// A container of an earlier run of the agent still uses these layers. Called for each one
+    /// before anything else is asked.
+    async fn restore(&self, container: &str, lowers: &[PathBuf]);
     /// The container is gone.
     async fn release(&self, container: &str);
 }

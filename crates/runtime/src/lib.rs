@@ -22,12 +22,14 @@ mod persist;
 mod pod;
 mod recover;
 mod service;
+mod socket;
 mod spec;
 mod state;
 mod stats;
 mod streams;
 
 pub use images::{Image, ImageConfig, Images};
+pub use socket::{SocketError, serve};
 pub use state::{Config, OpenError, Runtime};
 
 #[cfg(test)]

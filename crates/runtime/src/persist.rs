@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -47,6 +47,7 @@ pub(crate) struct ContainerRecord {
     pub(crate) image_id: String,
     pub(crate) image_name: String,
     pub(crate) image_reference: String,
+    pub(crate) lowers: Vec<PathBuf>,
     pub(crate) cgroup: String,
     pub(crate) stop_signal: u32,
     pub(crate) uid: u32,

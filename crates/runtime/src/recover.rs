@@ -78,6 +78,11 @@ impl Runtime {
                 turn: tokio::sync::Mutex::new(()),
             });
             let has_containers = self.load_containers(&sandbox)?;
+            let containers: Vec<_> = sandbox.containers.read().values().cloned().collect();
+            for container in containers {
+                let lowers = container.record.lock().lowers.clone();
+                self.inner.images.restore(&container.id, &lowers).await;
+            }
             if unfinished && !has_containers {
                 // Nobody was told of it. The network may have been told.
                 if let Err(err) = self.release(&sandbox).await {

@@ -112,6 +112,11 @@ impl Images for OneImage {
         })
     }
 
+    async fn restore(&self, container: &str, lowers: &[PathBuf]) {
+        assert_eq!(lowers, [self.root.clone()]);
+        self.held.lock().push(container.into());
+    }
+
     async fn release(&self, container: &str) {
         self.held.lock().retain(|c| c != container);
     }
@@ -233,6 +238,7 @@ impl Bed {
     /// The agent dies and a new one starts.
     async fn reopen(&mut self) {
         self.shutdown.trigger();
+        self.images.held.lock().clear();
         (self.runtime, self.shutdown) =
             open(self.dir.path(), &self.parent, &self.images, &self.network).await;
     }

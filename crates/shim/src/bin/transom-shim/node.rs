@@ -141,6 +141,13 @@ fn init(node: &Node, channel: &OwnedFd, net: Option<OwnedFd>) -> Result<()> {
         return fail("the node's creator is gone");
     }
     sys::unshare(libc::CLONE_NEWCGROUP).during(|| "make a cgroup namespace".into())?;
+    if node.cgroup.pure_v2 {
+        // A group that hands controllers down may hold no process itself.
+        let leaf = format!("{}/init", node.cgroup.unified);
+        std::fs::create_dir_all(&leaf)
+            .and_then(|()| std::fs::write(format!("{leaf}/cgroup.procs"), "0"))
+            .during(|| format!("join control group {leaf}"))?;
+    }
     leave_top(node)?;
     mount_all(node)?;
     for setting in &node.sysctls {
