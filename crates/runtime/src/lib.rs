@@ -18,6 +18,7 @@ mod files;
 mod images;
 mod localhost;
 mod lookup;
+mod node_images;
 mod persist;
 mod pod;
 mod recover;
@@ -29,6 +30,7 @@ mod stats;
 mod streams;
 
 pub use images::{Image, ImageConfig, Images};
+pub use node_images::NodeImages;
 pub use socket::{SocketError, serve};
 pub use state::{Config, OpenError, Runtime};
 
