@@ -202,7 +202,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn find(&mut self, kind: FindingKind, map: Node, key: &str) {
-        if self.quiet > 0 || self.findings.len() >= 100 {
+        if self.quiet > 0 || self.findings.len() >= 100 || !self.large.may_report() {
             return;
         }
         let mut path = self.dom.path_to(map, None);

@@ -348,6 +348,38 @@ impl Dom {
         self.items(list).nth(index)
     }
 
+    /// Pairs the values of two maps of one size by key; false when keys differ.
+    fn pair_entries(&self, a: Node, other: &Dom, b: Node, open: &mut Vec<(Node, Node)>) -> bool {
+        let mut beside = other.first(b);
+        let start = open.len();
+        for (key, value) in self.entries(a) {
+            match beside {
+                Some(twin) if other.key(twin) == key => {
+                    open.push((value, twin));
+                    beside = other.next(twin);
+                }
+                _ => {
+                    open.truncate(start);
+                    break;
+                }
+            }
+        }
+        if open.len() - start == self.len(a) {
+            return true;
+        }
+        // Another order: sort both, so that large maps stay cheap.
+        let mut left: Vec<_> = self.entries(a).collect();
+        let mut right: Vec<_> = other.entries(b).collect();
+        left.sort_unstable_by_key(|(key, _)| *key);
+        right.sort_unstable_by_key(|(key, _)| *key);
+        let same = left
+            .iter()
+            .map(|(key, _)| key)
+            .eq(right.iter().map(|(key, _)| key));
+        open.extend(left.iter().zip(&right).map(|((_, a), (_, b))| (*a, *b)));
+        same
+    }
+
     /// Whether two values are the same; order of keys does not matter, of list items it does.
     #[must_use]
     pub fn equal(&self, a: Node, other: &Dom, b: Node) -> bool {
@@ -364,15 +396,8 @@ impl Dom {
                     if self.len(a) != other.len(b) {
                         return false;
                     }
-                    let mut beside = other.first(b);
-                    for (key, value) in self.entries(a) {
-                        let twin = match beside {
-                            Some(twin) if other.key(twin) == key => Some(twin),
-                            _ => other.get(b, key),
-                        };
-                        let Some(twin) = twin else { return false };
-                        open.push((value, twin));
-                        beside = beside.and_then(|n| other.next(n));
+                    if !self.pair_entries(a, other, b, &mut open) {
+                        return false;
                     }
                 }
                 (a, b) => {

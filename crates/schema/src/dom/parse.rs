@@ -57,9 +57,17 @@ pub(crate) struct LargeMaps {
     hasher: RandomState,
     /// Maps that have dead children.
     dirty: Vec<Node>,
+    /// How many paths were worked out.
+    reported: u32,
 }
 
 impl LargeMaps {
+    /// Whether one more path may be worked out; each may cost a walk along a list.
+    pub(crate) fn may_report(&mut self) -> bool {
+        self.reported += 1;
+        self.reported <= 1000
+    }
+
     fn slot(&self, map: Node, key: &str) -> u64 {
         self.hasher.hash_one((map.0, key))
     }
@@ -454,9 +462,11 @@ fn next_key(
     }
     lex.pos += 1;
     if let Some(old) = dom.find_again(large, map, name) {
-        let path = dom.path_to(map, Some(name));
-        if duplicates.len() < 64 && !duplicates.contains(&path) {
-            duplicates.push(path);
+        if duplicates.len() < 64 && large.may_report() {
+            let path = dom.path_to(map, Some(name));
+            if !duplicates.contains(&path) {
+                duplicates.push(path);
+            }
         }
         dom.kill(large, map, old);
     }
