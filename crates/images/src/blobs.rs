@@ -5,11 +5,15 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{ImageError, at};
+
+/// A partial download is worth keeping for a day.
+const STALE_SECONDS: i64 = 24 * 3600;
 
 /// See the module.
 #[derive(Debug)]
@@ -154,8 +158,13 @@ impl Blobs {
         })
     }
 
-    /// Removes every blob that `keep` does not want, and partial downloads. Bytes freed.
-    pub(crate) fn sweep(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, ImageError> {
+    /// Removes every blob that `keep` does not want, and partial downloads that nobody went on
+    /// with for [`STALE_SECONDS`] before `now`. Bytes freed.
+    pub(crate) fn sweep(
+        &self,
+        now: i64,
+        keep: impl Fn(&Digest) -> bool,
+    ) -> Result<u64, ImageError> {
         let mut freed = 0;
         for (folder, partial) in [(&self.blobs, false), (&self.ingest, true)] {
             for entry in std::fs::read_dir(folder).map_err(at("list", folder))? {
@@ -166,6 +175,10 @@ impl Blobs {
                     continue;
                 }
                 let path = entry.path();
+                let modified = entry.metadata().map_or(now, |metadata| metadata.mtime());
+                if partial && now.saturating_sub(modified) < STALE_SECONDS {
+                    continue;
+                }
                 freed += entry.metadata().map_or(0, |metadata| metadata.len());
                 std::fs::remove_file(&path).map_err(at("remove", &path))?;
             }

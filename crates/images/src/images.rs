@@ -296,7 +296,9 @@ impl Images {
             let catalog = inner.catalog.lock();
             let (blobs, chains) = (catalog.needs_blob(), catalog.needs_layer());
             drop(catalog);
-            let freed = inner.blobs.sweep(|digest| blobs.contains(digest))?;
+            let freed = inner
+                .blobs
+                .sweep(inner.now(), |digest| blobs.contains(digest))?;
             let unpacked = inner.layers.sweep(|chain| {
                 chains.contains(chain) || inner.is_held(&inner.layers.path(chain))
             })?;

@@ -15,7 +15,9 @@ mod images;
 mod import;
 mod layers;
 mod manifest;
+mod pull;
 mod reference;
+mod registry;
 mod tar;
 mod unpack;
 
@@ -23,5 +25,7 @@ pub use digest::Digest;
 pub use error::ImageError;
 pub use images::{CollectPolicy, Config, Hold, Image, Images, Usage};
 pub use manifest::ImageConfig;
+pub use pull::{Event, Progress};
 pub use reference::Reference;
+pub use registry::{Auth, Registries};
 pub use unpack::Limits;

@@ -56,6 +56,6 @@ fn sweeping_keeps_what_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(folder.path()).unwrap();
     let (a, b) = (blobs.put(b"a").unwrap(), blobs.put(b"bb").unwrap());
-    assert_eq!(blobs.sweep(|digest| *digest == a).unwrap(), 2);
+    assert_eq!(blobs.sweep(0, |digest| *digest == a).unwrap(), 2);
     assert_eq!((blobs.size(&a), blobs.size(&b)), (Some(1), None));
 }

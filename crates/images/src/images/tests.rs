@@ -129,6 +129,7 @@ async fn a_new_process_finds_all_and_drops_leftovers() {
     let (images, _) = open(folder.path());
     let archive = demo("demo:1", b"elf");
     images.import(import_of(&archive), None).await.unwrap();
+    settle(&images).await;
     std::fs::create_dir_all(folder.path().join("work/half/fs")).unwrap();
     std::fs::write(folder.path().join("ingest/77.0"), "half").unwrap();
     drop(images);
