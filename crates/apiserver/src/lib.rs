@@ -1,1 +1,34 @@
 //! Authentication, filters, verbs, watch cache, discovery.
+//!
+//! Owns the way from an HTTP request to the store and back: who asks and whether they may
+//! (`access`), what they ask for (`request`), which encoding (`negotiate`), and the generic verbs
+//! over the rows of `registry`. Knows no kind by name except where upstream has a subresource of
+//! its own. It is the only crate that sees the store.
+
+pub mod access;
+mod answer;
+pub mod bootstrap;
+mod catalog;
+mod codec;
+mod custom;
+mod discovery;
+mod filters;
+mod health;
+mod lookup;
+mod negotiate;
+mod object;
+mod openapi;
+mod options;
+pub mod request;
+mod server;
+mod subresource;
+mod table;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::{Authenticator, Authorizer, Decision};
+pub use registry::User as UserInfo;
+pub use request::RequestInfo;
+pub use server::{Config, Front, Server, Tokens};

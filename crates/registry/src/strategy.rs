@@ -67,8 +67,8 @@ pub struct Strategy {
     pub relaxed: bool,
     /// Seconds until it expires by itself; 0: never.
     pub ttl_seconds: u64,
-    /// Updates of the object skip `validate` (used where upstream only validates the change).
-    pub status_only_warnings: bool,
+    /// Clients set the status when they create (nodes).
+    pub status_on_create: bool,
 }
 
 impl Strategy {
@@ -91,6 +91,6 @@ impl Strategy {
         orphan_by_default: false,
         relaxed: false,
         ttl_seconds: 0,
-        status_only_warnings: false,
+        status_on_create: false,
     };
 }

@@ -185,6 +185,7 @@ fn nodes() -> Resource {
         .select(Selectable::or("spec.unschedulable", "false"))
         .strategy(Strategy {
             default: defaults::node,
+            status_on_create: true,
             validate: node::validate,
             validate_update: node::validate_update,
             ..Strategy::DEFAULT

@@ -1,0 +1,134 @@
+//! What is done to every request and response: impersonation, refusal, compression.
+//!
+//! Source: kubernetes v1.36.3 apiserver/pkg/endpoints/filters/{authorization,impersonation}.go,
+//! apiserver/pkg/endpoints/handlers/responsewriters.
+
+use std::io::Write;
+
+use api::{Gr, Status};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
+use transport::{Body, Request, Response};
+
+use crate::server::Server;
+use crate::{Decision, RequestInfo, UserInfo};
+
+/// Smaller bodies are not worth it.
+const GZIP_FROM: u64 = 128 * 1024;
+
+/// Upstream's words for a request that is not allowed.
+pub(crate) fn forbidden(user: &UserInfo, info: &RequestInfo, reason: &str) -> Status {
+    let name = &user.name;
+    let mut words = if info.is_resource {
+        let resource = match info.subresource.as_str() {
+            "" => info.resource.clone(),
+            sub => format!("{}/{sub}", info.resource),
+        };
+        let place = if info.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace {:?}", info.namespace)
+        };
+        format!(
+            "User {name:?} cannot {} resource {resource:?} in API group {:?} {place}",
+            info.verb, info.group
+        )
+    } else {
+        format!("User {name:?} cannot {} path {:?}", info.verb, info.path)
+    };
+    if !reason.is_empty() {
+        words = format!("{words}: {reason}");
+    }
+    if info.is_resource {
+        return Status::forbidden(&Gr::new(&info.group, &info.resource), &info.name, &words);
+    }
+    let mut status = Status::forbidden(&Gr::default(), "", &words);
+    status.message = format!("forbidden: {words}");
+    status
+}
+
+/// The user whom the request wants to be, if it may.
+pub(crate) fn impersonated(
+    headers: &HeaderMap,
+    user: &UserInfo,
+    server: &Server,
+) -> Result<Option<UserInfo>, Status> {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let Some(name) = headers.get("impersonate-user").map(text) else {
+        if headers.contains_key("impersonate-group") || headers.contains_key("impersonate-uid") {
+            return Err(Status::internal("requested impersonation without a user"));
+        }
+        return Ok(None);
+    };
+    let mut groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    let mut asked = vec![("users", "", name.clone())];
+    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    if let Some((namespace, account)) = account {
+        asked = vec![("serviceaccounts", namespace, account.to_owned())];
+    }
+    asked.extend(groups.iter().map(|group| ("groups", "", group.clone())));
+    for (resource, namespace, name) in asked {
+        let info = RequestInfo {
+            is_resource: true,
+            verb: "impersonate".into(),
+            version: "v1".into(),
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name,
+            ..RequestInfo::default()
+        };
+        if !matches!(server.authorize(user, &info), Decision::Allow { .. }) {
+            return Err(forbidden(user, &info, ""));
+        }
+    }
+    if let Some((namespace, _)) = account
+        && groups.is_empty()
+    {
+        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+    }
+    let known = if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
+    if !groups.iter().any(|group| group == known) {
+        groups.push(known.to_owned());
+    }
+    let uid = headers.get("impersonate-uid").map(text).unwrap_or_default();
+    let mut extra: Vec<(String, Vec<String>)> = Vec::new();
+    for (key, value) in headers {
+        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
+            let key = crate::request::unescape(key);
+            match extra.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, values)) => values.push(text(value)),
+                None => extra.push((key, vec![text(value)])),
+            }
+        }
+    }
+    Ok(Some(UserInfo { name, uid, groups, extra }))
+}
+
+/// Whether the client takes compressed answers.
+pub(crate) fn wants_gzip(request: &Request) -> bool {
+    let accepted = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    accepted.is_some_and(|value| value.split(',').any(|part| part.trim().starts_with("gzip")))
+}
+
+/// Compresses a large answer whose size is known.
+pub(crate) async fn gzip(response: Response) -> Response {
+    if response.body().len().is_none_or(|len| len < GZIP_FROM) {
+        return response;
+    }
+    let (mut parts, mut body) = response.into_parts();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+    while let Some(chunk) = body.next().await {
+        let written = match chunk {
+            Ok(chunk) => encoder.write_all(&chunk).is_ok(),
+            Err(_) => false,
+        };
+        base::always!(written, "a body in memory cannot fail");
+    }
+    let bytes = encoder.finish().unwrap_or_default();
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(bytes))
+}

@@ -1,0 +1,4 @@
+//! Requests and responses against a server in memory.
+
+mod basics;
+mod harness;

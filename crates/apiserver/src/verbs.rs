@@ -1,0 +1,294 @@
+//! The generic verbs over every row.
+//!
+//! A [`Call`] is one request about one resource. What all verbs share is here: contexts for
+//! hooks, decoding, warnings, the text of refusals.
+
+mod create;
+mod delete;
+mod patch;
+mod read;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use api::{Gr, Status};
+use bytes::Bytes;
+use http::HeaderValue;
+use registry::{Context, Resource, View};
+use schema::Dom;
+use transport::{Body, Request, Response};
+
+pub(crate) use patch::{Kind as PatchKind, apply as apply_patch, kind_of as patch_kind};
+pub(crate) use update::Changed;
+
+use crate::catalog::Served;
+use crate::negotiate::Accepted;
+use crate::options::WriteOptions;
+use crate::request::Query;
+use crate::server::Server;
+use crate::table::Shape;
+use crate::{RequestInfo, UserInfo, codec, negotiate, object, subresource};
+
+/// One request about one resource.
+pub(crate) struct Call {
+    pub(crate) server: Arc<Server>,
+    pub(crate) info: RequestInfo,
+    pub(crate) query: Query,
+    pub(crate) user: UserInfo,
+    pub(crate) accepted: Accepted,
+    pub(crate) served: Served,
+}
+
+/// An object as written or read.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) value: Bytes,
+    pub(crate) revision: u64,
+}
+
+impl Call {
+    pub(crate) fn resource(&self) -> &Resource {
+        &self.served.resource
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        self.served.view()
+    }
+
+    /// Group and plural as the client named them.
+    pub(crate) fn gr(&self) -> Gr {
+        Gr::new(&self.info.group, &self.info.resource)
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Bytes {
+        self.key_in(&self.info.namespace, name)
+    }
+
+    pub(crate) fn key_in(&self, namespace: &str, name: &str) -> Bytes {
+        let namespace = if self.resource().is_namespaced() { namespace } else { "" };
+        object::key(&self.server.config.root, &self.resource().prefix, namespace, name)
+    }
+
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        let include = self.query.get("includeObject").and_then(|v| v.first());
+        Shape {
+            accepted: &self.accepted,
+            include: include.map_or("Metadata", String::as_str),
+            now: self.server.config.clock.now(),
+        }
+    }
+
+    /// Runs `body` with the circumstances of this request.
+    pub(crate) fn with<R>(
+        &self,
+        namespace: &str,
+        subresource: &str,
+        dry_run: bool,
+        body: impl FnOnce(&Context<'_>) -> R,
+    ) -> R {
+        let below = |bound| self.server.below(bound);
+        body(&Context {
+            resource: self.resource(),
+            view: self.view(),
+            now: self.server.config.clock.now(),
+            user: &self.user,
+            namespace,
+            subresource,
+            lookup: &self.server.lookup,
+            below: &below,
+            dry_run,
+            service_ranges: &self.server.config.service_ranges,
+        })
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Result<Stored, Status> {
+        match self.server.config.store.get(&self.key(name)) {
+            Some(found) => Ok(Stored { value: found.value, revision: found.mod_revision.0 }),
+            None => Err(Status::not_found(&self.gr(), name)),
+        }
+    }
+
+    pub(crate) fn answer(&self, code: u16, stored: &Stored) -> Response {
+        crate::answer::stored(
+            code,
+            self.resource(),
+            self.view(),
+            &stored.value,
+            stored.revision,
+            &self.shape(),
+        )
+    }
+
+    /// Reads a body as an object of this view and turns it into the stored view with defaults.
+    pub(crate) fn decode(
+        &self,
+        encoding: negotiate::Encoding,
+        body: &[u8],
+        options: &WriteOptions,
+    ) -> Result<(Dom, Vec<String>), Status> {
+        let types = codec::type_of(self.view(), &self.resource().kind);
+        let gvk = self.resource().gvk(self.view());
+        let decoded = codec::decode(types, &gvk, encoding, body)?;
+        let warnings = findings(&gvk, options, decoded.findings)?;
+        let mut dom = decoded.dom;
+        self.to_stored_view(&mut dom);
+        Ok((dom, warnings))
+    }
+
+    /// From the request's view to the stored one, with defaults.
+    pub(crate) fn to_stored_view(&self, dom: &mut Dom) {
+        if let Some((to_stored, _)) = self.view().convert {
+            to_stored(dom);
+        }
+        self.default(dom);
+    }
+
+    pub(crate) fn default(&self, dom: &mut Dom) {
+        let resource = self.resource();
+        if let Some((table, ty)) = codec::type_of(resource.storage(), &resource.kind) {
+            let root = dom.root();
+            schema::apply_defaults(table, ty, dom, root);
+        }
+        (resource.strategy.default)(dom);
+    }
+
+    fn supports(&self, verb: registry::Verb) -> bool {
+        self.resource().verbs.has(verb)
+    }
+
+    /// The verb of the request.
+    pub(crate) async fn run(self, request: Request) -> Result<Response, Status> {
+        use registry::Verb;
+        let info = &self.info;
+        if !info.subresource.is_empty() {
+            return subresource::run(self, request).await;
+        }
+        if self.resource().is_namespaced()
+            && info.namespace.is_empty()
+            && !matches!(info.verb.as_str(), "list" | "watch")
+            && !(info.verb == "get" && info.name.is_empty())
+        {
+            // POST and DELETE to the collection of all namespaces.
+            return Err(if info.verb == "create" || info.verb == "deletecollection" {
+                Status::method_not_allowed()
+            } else {
+                Status::path_not_found()
+            });
+        }
+        let verb = match info.verb.as_str() {
+            "create" => Verb::Create,
+            "get" => Verb::Get,
+            "list" => Verb::List,
+            "watch" => Verb::Watch,
+            "update" => Verb::Update,
+            "patch" => Verb::Patch,
+            "delete" => Verb::Delete,
+            "deletecollection" => Verb::DeleteCollection,
+            _ => return Err(Status::method_not_allowed()),
+        };
+        if !self.supports(verb) {
+            return Err(Status::method_not_allowed());
+        }
+        if !self.resource().is_stored() {
+            return subresource::review(self, request).await;
+        }
+        match verb {
+            Verb::Get => {
+                self.preconditions_of_get()?;
+                let stored = self.read(&self.info.name)?;
+                Ok(self.answer(200, &stored))
+            }
+            Verb::List => self.list(),
+            Verb::Watch => self.watch(),
+            Verb::Create => {
+                let encoding = negotiate::content_type(request.headers())?;
+                let body = body_of(request).await?;
+                self.create(encoding, &body).await
+            }
+            Verb::Update => {
+                let encoding = negotiate::content_type(request.headers())?;
+                let body = body_of(request).await?;
+                self.put(encoding, &body, "").await
+            }
+            Verb::Patch => self.patch(request, "").await,
+            Verb::Delete => self.delete(request).await,
+            Verb::DeleteCollection => self.delete_collection(request).await,
+        }
+    }
+
+    /// A read may ask for a revision that is not there yet.
+    fn preconditions_of_get(&self) -> Result<(), Status> {
+        let wanted = self.query.get("resourceVersion").and_then(|v| v.first());
+        let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
+        let Ok(wanted) = wanted.parse::<u64>() else {
+            return Err(Status::bad_request(&format!("invalid resource version {wanted:?}")));
+        };
+        let current = self.server.config.store.current_revision().0;
+        if wanted > current {
+            return Err(Status::revision_too_large(wanted, current, 1));
+        }
+        Ok(())
+    }
+}
+
+/// The body within bounds.
+pub(crate) async fn body_of(request: Request) -> Result<Bytes, Status> {
+    let body: Body = request.into_body();
+    body.collect(codec::MAX_BODY).await.map_err(|error| match error {
+        transport::BodyError::TooLarge { limit } => {
+            Status::too_large(&format!("limit is {limit}"))
+        }
+        other => Status::bad_request(&other.to_string()),
+    })
+}
+
+/// What strict, warning or ignoring validation makes of findings.
+pub(crate) fn findings(
+    gvk: &api::Gvk,
+    options: &WriteOptions,
+    findings: Vec<String>,
+) -> Result<Vec<String>, Status> {
+    match options.validation.as_str() {
+        "Ignore" => Ok(Vec::new()),
+        "Strict" if !findings.is_empty() => Err(Status::bad_request(&format!(
+            "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+            gvk.kind,
+            gvk.version,
+            gvk.kind,
+            findings.join(", ")
+        ))),
+        _ => Ok(findings),
+    }
+}
+
+/// Adds `Warning` headers.
+pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings {
+        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            response.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// A failed write in the API's words.
+pub(crate) fn store_error(error: &store::StoreError) -> Status {
+    match error {
+        store::StoreError::TooLarge { bytes, limit, .. } => {
+            Status::too_large(&format!("{bytes} bytes are more than the limit of {limit}"))
+        }
+        store::StoreError::Compacted { .. } => Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        ),
+        store::StoreError::Closed => Status::service_unavailable("the server is shutting down"),
+        store::StoreError::Full { .. } => {
+            Status::service_unavailable(&base::Chain(error).to_string())
+        }
+        other => {
+            tracing::error!(err = %base::Chain(other), "store");
+            Status::internal(&base::Chain(other).to_string())
+        }
+    }
+}

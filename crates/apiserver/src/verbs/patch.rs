@@ -1,0 +1,147 @@
+//! PATCH: JSON patch, merge patch, strategic merge patch.
+//!
+//! Source: kubernetes v1.36.3 apiserver/pkg/endpoints/handlers/patch.go.
+
+use api::Status;
+use registry::Types;
+use schema::Dom;
+use schema::patch::{self, Class, PatchError};
+use transport::{Request, Response};
+
+use super::{Call, body_of, findings, warn};
+use crate::options::WriteOptions;
+use crate::{codec, object};
+
+/// The kinds of patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    Merge,
+    Strategic,
+}
+
+const ACCEPTED: [&str; 5] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/apply-patch+cbor",
+];
+
+pub(crate) fn kind_of(request: &Request, custom: bool) -> Result<Kind, Status> {
+    let value = request.headers().get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    match value.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
+        "application/json-patch+json" => Ok(Kind::Json),
+        "application/merge-patch+json" => Ok(Kind::Merge),
+        "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
+        _ => {
+            let accepted: Vec<&str> = ACCEPTED
+                .iter()
+                .filter(|mime| !(custom && mime.contains("strategic")))
+                .filter(|mime| !mime.contains("apply"))
+                .copied()
+                .collect();
+            Err(Status::unsupported_media_type(&accepted))
+        }
+    }
+}
+
+pub(crate) fn patch_error(error: &PatchError, gk: &api::Gk, name: &str) -> Status {
+    match error.class {
+        Class::BadRequest => Status::bad_request(&error.message),
+        Class::TooLarge => Status::too_large(&error.message),
+        Class::Unprocessable => {
+            let mut status = Status::invalid(gk, name, &[]);
+            status.message =
+                format!("the server rejected our request due to an error in our request: {}", error.message);
+            status
+        }
+        Class::Other => Status::other(500, "", &error.message),
+    }
+}
+
+impl Call {
+    pub(crate) async fn patch(self, request: Request, subresource: &str) -> Result<Response, Status> {
+        let options = WriteOptions::parse(&self.query, "PatchOptions")?;
+        let custom = matches!(self.view().types, Types::Custom(..));
+        let kind = kind_of(&request, custom)?;
+        if options.force.is_some() {
+            let at = api::Path::new("force");
+            let detail = "may not be specified for non-apply patch";
+            let error = api::FieldError::forbidden(&at, detail);
+            let gk = api::Gk::new("meta.k8s.io", "PatchOptions");
+            return Err(Status::invalid(&gk, "", &[error]));
+        }
+        let body = body_of(request).await?;
+        let patch = Dom::parse_json_within(&body, &codec::LIMITS)
+            .map_err(|error| Status::bad_request(&format!("error decoding patch: {error}")))?;
+        let mut warnings = patch.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect::<Vec<_>>();
+        // Only a patch that names a revision may fail for it; others start over.
+        let names_revision = kind != Kind::Json
+            && patch.dom.at(patch.dom.root(), &["metadata", "resourceVersion"]).is_some();
+        let name = self.info.name.clone();
+        let types = codec::type_of(self.view(), &self.resource().kind);
+        let gvk = self.resource().gvk(self.view());
+        let changed = self
+            .change(&name, subresource, &options, None, &mut |old| {
+                let mut dom = old.clone();
+                object::to_view(self.resource(), self.view(), &mut dom);
+                let gk = self.resource().group_kind();
+                let refuse = |error: PatchError| patch_error(&error, &gk, &name);
+                match (kind, types) {
+                    (Kind::Json, _) => patch::json_patch(&mut dom, &patch.dom).map_err(refuse)?,
+                    (Kind::Strategic, Some((table, ty))) => {
+                        patch::strategic_object(table, ty, &mut dom, &patch.dom).map_err(refuse)?;
+                    }
+                    _ => patch::merge(&mut dom, &patch.dom).map_err(refuse)?,
+                }
+                let json = dom.to_json(dom.root());
+                let decoded = codec::decode(types, &gvk, crate::negotiate::Encoding::Json, &json)
+                    .map_err(|status| {
+                        let mut invalid = Status::invalid(&gk, &name, &[]);
+                        invalid.message = status.message;
+                        invalid
+                    })?;
+                let found = findings(&gvk, &options, decoded.findings)?;
+                for warning in found {
+                    if !warnings.contains(&warning) {
+                        warnings.push(warning);
+                    }
+                }
+                let mut dom = decoded.dom;
+                let own = api::meta::of(dom.as_ref());
+                if own.name() != name {
+                    let at = api::Path::new("metadata").child("name");
+                    let error = api::FieldError::invalid(&at, own.name(), "field is immutable");
+                    return Err(Status::invalid(&gk, &name, &[error]));
+                }
+                if !names_revision {
+                    let root = dom.root();
+                    let map = dom.ensure_map(root, "metadata");
+                    dom.remove(map, "resourceVersion");
+                }
+                self.to_stored_view(&mut dom);
+                Ok(dom)
+            })
+            .await?;
+        Ok(warn(self.answer_changed(changed), &warnings))
+    }
+}
+
+/// Applies a patch to a document of a built-in kind.
+pub(crate) fn apply(
+    kind: Kind,
+    gvk: &api::Gvk,
+    dom: &mut Dom,
+    patch: &Dom,
+    name: &str,
+) -> Result<(), Status> {
+    let table = schema::builtin();
+    let ty = table.kind(&gvk.group, &gvk.version, &gvk.kind);
+    let done = match (kind, ty) {
+        (Kind::Json, _) => patch::json_patch(dom, patch),
+        (Kind::Strategic, Some(ty)) => patch::strategic_object(table, ty, dom, patch),
+        _ => patch::merge(dom, patch),
+    };
+    done.map_err(|error| patch_error(&error, &gvk.group_kind(), name))
+}

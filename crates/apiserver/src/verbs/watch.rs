@@ -1,0 +1,282 @@
+//! GET of a collection as a stream of events.
+//!
+//! A change of an object that begins to be selected is ADDED for the client, one that stops is
+//! DELETED, whatever happened in the store.
+//! ```text
+//! was \ is   selected   not
+//! selected   MODIFIED   DELETED
+//! not        ADDED      –
+//! ```
+//! Source: kubernetes v1.36.3 apiserver/pkg/storage/cacher/cache_watcher.go,
+//! apiserver/pkg/endpoints/handlers/watch.go.
+
+use std::time::Duration;
+
+use api::Status;
+use base::tasks;
+use bytes::Bytes;
+use schema::Dom;
+use store::{Event, EventKind, Revision, Watcher};
+use transport::{Body, BodySender, Response};
+
+use super::read::matches;
+use super::{Call, store_error};
+use crate::negotiate::{Encoding, Form};
+use crate::options::ListOptions;
+use crate::{answer, object, table};
+
+/// Chunks that wait for a slow reader before its watch falls behind in the store.
+const QUEUE: usize = 64;
+/// Between bookmarks of a quiet watch.
+const BOOKMARK: Duration = Duration::from_secs(60);
+/// A watch without a timeout lasts this long and up to twice as long.
+const SECONDS: u64 = 1800;
+/// Upstream marks the end of the initial events with this.
+const END_MARK: &str = "k8s.io/initial-events-end";
+
+impl Call {
+    pub(super) fn watch(self) -> Result<Response, Status> {
+        let options = ListOptions::parse(&self.query, true)?;
+        self.check_fields(&options)?;
+        let store = &self.server.config.store;
+        let prefix = self.prefix();
+        let wanted = options.revision_number()?;
+        let current = store.current_revision().0;
+        let initial = match options.initial_events {
+            Some(wants) => wants,
+            None => wanted.is_none_or(|revision| revision == 0),
+        };
+        if let Some(revision) = wanted
+            && revision > current
+        {
+            return Err(Status::revision_too_large(revision, current, 1));
+        }
+        let mut items = Vec::new();
+        let from = if initial {
+            let all = ListOptions { limit: 0, next: String::new(), revision: String::new(), ..options.clone() };
+            let selected = self.select(&all)?;
+            items = selected.items;
+            selected.revision
+        } else {
+            match wanted.filter(|revision| *revision > 0) {
+                Some(revision) => revision,
+                None => current,
+            }
+        };
+        let mime = match self.accepted.encoding {
+            Encoding::Protobuf if self.speaks_protobuf() => {
+                "application/vnd.kubernetes.protobuf;stream=watch"
+            }
+            _ => "application/json",
+        };
+        let watcher = match store.watch(&prefix, Revision(from)) {
+            Ok(watcher) => watcher,
+            Err(store::StoreError::Compacted { oldest, .. }) => {
+                // As upstream: the stream begins, and its only event says that it is too late.
+                let status = Status::expired(&format!("too old resource version: {from} ({oldest})"));
+                return Err(status);
+            }
+            Err(error) => return Err(store_error(&error)),
+        };
+        let (sender, body) = Body::channel(QUEUE);
+        let seconds = options.timeout_seconds.unwrap_or_else(|| SECONDS + self.server.below(SECONDS));
+        let shutdown = self.server.config.shutdown.clone();
+        let stream = Stream {
+            call: self,
+            options,
+            sender,
+            columns_sent: false,
+            revision: from,
+        };
+        let shut = shutdown.clone();
+        // The task ends with its reader, its time or the server.
+        let _detached = tasks::spawn("watch", &shutdown, async move {
+            let deadline = Duration::from_secs(seconds);
+            tokio::select! {
+                _ = tokio::time::timeout(deadline, stream.run(items, initial, watcher)) => {}
+                () = shut.wait() => {}
+            }
+        });
+        Ok(answer::bytes(200, mime, body))
+    }
+
+    fn speaks_protobuf(&self) -> bool {
+        matches!(self.view().types, registry::Types::Builtin)
+    }
+}
+
+struct Stream {
+    call: Call,
+    options: ListOptions,
+    sender: BodySender,
+    columns_sent: bool,
+    revision: u64,
+}
+
+impl Stream {
+    async fn run(mut self, items: Vec<store::KeyValue>, initial: bool, mut watcher: Watcher) {
+        for kv in items {
+            if !self.send("ADDED", &kv.value, kv.mod_revision.0).await {
+                return;
+            }
+        }
+        if initial && self.options.initial_events == Some(true) && self.options.bookmarks
+            && !self.bookmark(true).await
+        {
+            return;
+        }
+        let progress = watcher.progress_requester();
+        let mut tick = tokio::time::interval(BOOKMARK);
+        tick.tick().await;
+        loop {
+            let batch = tokio::select! {
+                batch = watcher.next() => batch,
+                () = self.sender.closed() => return,
+                _ = tick.tick() => {
+                    if self.options.bookmarks {
+                        progress.request();
+                    }
+                    continue;
+                }
+            };
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    let status = match error {
+                        store::StoreError::Compacted { oldest, .. } => Status::expired(&format!(
+                            "too old resource version: {} ({oldest})",
+                            self.revision
+                        )),
+                        _ => return,
+                    };
+                    self.error(&status).await;
+                    return;
+                }
+            };
+            if batch.events.is_empty() && self.options.bookmarks {
+                self.revision = batch.revision.0;
+                if !self.bookmark(false).await {
+                    return;
+                }
+            }
+            for event in batch.events.iter() {
+                if !self.event(event).await {
+                    return;
+                }
+            }
+            self.revision = batch.revision.0;
+        }
+    }
+
+    async fn event(&mut self, event: &Event) -> bool {
+        let revision = event.kv.mod_revision.0;
+        let everything = self.options.is_everything();
+        let selected = |kv: &store::KeyValue| {
+            everything || matches(&self.call, &self.options, &object::parse(&kv.value, revision))
+        };
+        let is = event.kind == EventKind::Put && selected(&event.kv);
+        let was = event.prev.as_ref().is_some_and(selected);
+        let (word, value) = match (was, is) {
+            (false, false) => return true,
+            (false, true) => ("ADDED", event.kv.value.clone()),
+            (true, true) => ("MODIFIED", event.kv.value.clone()),
+            (true, false) => match (&event.kind, &event.prev) {
+                // Left the selection: as it is now; gone: as it was.
+                (EventKind::Put, _) => ("DELETED", event.kv.value.clone()),
+                (_, Some(prev)) => ("DELETED", prev.value.clone()),
+                _ => return true,
+            },
+        };
+        self.send(word, &value, revision).await
+    }
+
+    async fn send(&mut self, word: &str, value: &Bytes, revision: u64) -> bool {
+        let call = &self.call;
+        let (resource, view) = (call.resource(), call.view());
+        let plain = call.accepted.form == Form::Plain;
+        if plain && call.accepted.encoding != Encoding::Protobuf {
+            let mut frame = Vec::with_capacity(value.len() + 160);
+            frame.extend_from_slice(format!(r#"{{"type":"{word}","object":"#).as_bytes());
+            for part in object::json(resource, view, value, revision, false) {
+                frame.extend_from_slice(&part);
+            }
+            frame.extend_from_slice(b"}\n");
+            return self.sender.send(Bytes::from(frame)).await;
+        }
+        match &call.accepted.form {
+            Form::Table(version) => {
+                let dom = call.for_table(value, revision);
+                let text = revision.to_string();
+                let columns = !self.columns_sent;
+                let mut out = format!(r#"{{"type":"{word}","object":"#);
+                out.push_str(&table::begin(resource, version, &text, None, None, columns));
+                table::row(&mut out, resource, view, &dom, version, &call.shape(), true);
+                out.push_str("]}}\n");
+                self.columns_sent = true;
+                self.sender.send(Bytes::from(out)).await
+            }
+            Form::Partial(version) => {
+                let dom = object::parse(value, revision);
+                let partial = table::partial(&dom, version, "PartialObjectMetadata");
+                self.document(word, &partial).await
+            }
+            _ => {
+                let dom = object::load(resource, view, value, revision);
+                self.document(word, &dom).await
+            }
+        }
+    }
+
+    /// An event whose object says its kind.
+    async fn document(&self, word: &str, dom: &Dom) -> bool {
+        if self.call.accepted.encoding == Encoding::Protobuf
+            && self.call.speaks_protobuf()
+            && let Ok(wire) = schema::protobuf::to_wire(schema::builtin(), dom, dom.root())
+        {
+            let frame = schema::protobuf::watch_frame(word, &wire);
+            return self.sender.send(Bytes::from(frame)).await;
+        }
+        let mut frame = format!(r#"{{"type":"{word}","object":"#).into_bytes();
+        frame.extend_from_slice(&answer::json_of(dom));
+        frame.extend_from_slice(b"}\n");
+        self.sender.send(Bytes::from(frame)).await
+    }
+
+    async fn bookmark(&self, end: bool) -> bool {
+        let (resource, view) = (self.call.resource(), self.call.view());
+        let mut dom = Dom::new();
+        let root = dom.new_map();
+        dom.set_root(root);
+        let (kind, version) = match &self.call.accepted.form {
+            Form::Partial(version) => {
+                ("PartialObjectMetadata".to_owned(), format!("meta.k8s.io/{version}"))
+            }
+            _ => (resource.kind.to_string(), view.api_version()),
+        };
+        dom.set_str(root, "kind", &kind);
+        dom.set_str(root, "apiVersion", &version);
+        let meta = dom.new_map();
+        dom.set(root, "metadata", meta);
+        dom.set_str(meta, "resourceVersion", &self.revision.to_string());
+        if end {
+            let annotations = dom.new_map();
+            dom.set_str(annotations, END_MARK, "true");
+            dom.set(meta, "annotations", annotations);
+        }
+        if let Form::Table(version) = &self.call.accepted.form {
+            let text = self.revision.to_string();
+            let mut out = String::from(r#"{"type":"BOOKMARK","object":"#);
+            out.push_str(&table::begin(resource, version, &text, None, None, !self.columns_sent));
+            table::row(&mut out, resource, view, &dom, version, &self.call.shape(), true);
+            out.push_str("]}}\n");
+            return self.sender.send(Bytes::from(out)).await;
+        }
+        self.document("BOOKMARK", &dom).await
+    }
+
+    async fn error(&self, status: &Status) {
+        if let Ok(dom) = Dom::parse_json(&status.to_json()) {
+            self.document("ERROR", &dom).await;
+        }
+    }
+}
