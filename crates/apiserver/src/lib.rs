@@ -23,6 +23,7 @@ pub mod request;
 mod server;
 mod subresource;
 mod table;
+mod tokens;
 mod verbs;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ mod tests;
 pub use access::{Authenticator, Authorizer, Decision};
 pub use registry::User as UserInfo;
 pub use request::RequestInfo;
+pub use tokens::SignedTokens;
 pub use server::{Config, Front, Server, Tokens};
