@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use apiserver::{Authenticator, Authorizer, Config, Decision, Front, RequestInfo, Server, SignedTokens, UserInfo};
+use apiserver::{
+    Authenticator, Authorizer, Config, Decision, Front, RequestInfo, Server, SignedTokens, UserInfo,
+};
 use base::{Clock, Shutdown, SystemClock};
 use http::request::Parts;
 use pki::jwt::{KeySet, SigningKey};
@@ -24,32 +26,49 @@ struct Authn {
 }
 
 impl Authenticator for Authn {
-    fn authenticate<'a>(&'a self, parts: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, String>> {
-        let bearer = parts.headers.get("authorization").and_then(|v| v.to_str().ok());
+    fn authenticate<'a>(
+        &'a self,
+        parts: &'a Parts,
+    ) -> BoxFuture<'a, Result<Option<UserInfo>, String>> {
+        let bearer = parts
+            .headers
+            .get("authorization")
+            .and_then(|v| v.to_str().ok());
         let result = match (parts.extensions.get::<PeerCertificates>(), bearer) {
             (_, Some(text)) => {
                 let token = text.trim_start_matches("Bearer ");
-                self.keys.verify(token, self.clock.now()).map_err(|e| e.to_string()).map(|claims| {
-                    let name = claims.get("sub").and_then(|s| s.as_str()).unwrap_or_default().to_owned();
-                    let namespace = name.split(':').nth(2).unwrap_or_default().to_owned();
-                    Some(UserInfo {
-                        name,
-                        groups: vec![
-                            "system:serviceaccounts".into(),
-                            format!("system:serviceaccounts:{namespace}"),
-                            "system:authenticated".into(),
-                        ],
-                        ..UserInfo::default()
+                self.keys
+                    .verify(token, self.clock.now())
+                    .map_err(|e| e.to_string())
+                    .map(|claims| {
+                        let name = claims
+                            .get("sub")
+                            .and_then(|s| s.as_str())
+                            .unwrap_or_default()
+                            .to_owned();
+                        let namespace = name.split(':').nth(2).unwrap_or_default().to_owned();
+                        Some(UserInfo {
+                            name,
+                            groups: vec![
+                                "system:serviceaccounts".into(),
+                                format!("system:serviceaccounts:{namespace}"),
+                                "system:authenticated".into(),
+                            ],
+                            ..UserInfo::default()
+                        })
                     })
-                })
             }
-            (Some(chain), None) if !chain.0.is_empty() => {
-                pki::parse_subject(&chain.0[0]).map_err(|e| e.to_string()).map(|subject| {
+            (Some(chain), None) if !chain.0.is_empty() => pki::parse_subject(&chain.0[0])
+                .map_err(|e| e.to_string())
+                .map(|subject| {
                     let mut groups = subject.organizations;
                     groups.push("system:authenticated".into());
-                    Some(UserInfo { name: subject.cn, groups, ..UserInfo::default() })
-                })
-            }
+                    Some(UserInfo {
+                        name: subject.cn,
+                        groups,
+                        ..UserInfo::default()
+                    })
+                }),
             _ => Ok(None),
         };
         Box::pin(std::future::ready(result))
@@ -60,13 +79,21 @@ struct Authz;
 
 impl Authorizer for Authz {
     fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Decision {
-        let trusted = ["system:masters", "system:nodes", "system:serviceaccounts:kube-system"];
+        let trusted = [
+            "system:masters",
+            "system:nodes",
+            "system:serviceaccounts:kube-system",
+        ];
         let component = user.name.starts_with("system:kube-");
         let health = !info.is_resource && (info.path.ends_with("z") || info.path == "/version");
         if component || health || trusted.iter().any(|group| user.is_in(group)) {
-            return Decision::Allow { reason: String::new() };
+            return Decision::Allow {
+                reason: String::new(),
+            };
         }
-        Decision::NoOpinion { reason: String::new() }
+        Decision::NoOpinion {
+            reason: String::new(),
+        }
     }
 }
 
@@ -81,13 +108,20 @@ async fn main() {
     let now = clock.now();
     let ca = pki::Ca::generate("kubernetes", now).unwrap();
     let server = ca
-        .issue(&pki::Profile::server("kube-apiserver", ["127.0.0.1", "localhost", "10.96.0.1"]), now)
+        .issue(
+            &pki::Profile::server("kube-apiserver", ["127.0.0.1", "localhost", "10.96.0.1"]),
+            now,
+        )
         .unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
     write("ca.crt", ca.cert_pem());
     for (file, cn, groups) in [
         ("admin", "kubernetes-admin", vec!["system:masters"]),
-        ("controller-manager", "system:kube-controller-manager", vec![]),
+        (
+            "controller-manager",
+            "system:kube-controller-manager",
+            vec![],
+        ),
         ("scheduler", "system:kube-scheduler", vec![]),
     ] {
         let id = ca.issue(&pki::Profile::client(cn, groups), now).unwrap();
@@ -113,16 +147,31 @@ async fn main() {
     let mut config = Config::new(store, Arc::clone(&clock), shutdown.clone());
     config.client_ca_pem = ca.cert_pem().to_owned();
     config.advertise = Some(([10, 255, 255, 1], port).into());
-    config.tokens = Some(Arc::new(SignedTokens::new(SigningKey::new(key), keys.clone(), ISSUER)));
+    config.tokens = Some(Arc::new(SignedTokens::new(
+        SigningKey::new(key),
+        keys.clone(),
+        ISSUER,
+    )));
     let api = Server::open(config).await.unwrap();
     api.set_authenticator(Arc::new(Authn { keys, clock }));
     api.set_authorizer(Arc::new(Authz));
     let tls = ServerTls {
-        certificates: Certificates::from_pem(server.cert_pem.as_bytes(), server.key_pem.as_bytes()).unwrap(),
+        certificates: Certificates::from_pem(server.cert_pem.as_bytes(), server.key_pem.as_bytes())
+            .unwrap(),
         client_cas: Some(ClientCas::from_pem(ca.cert_pem().as_bytes()).unwrap()),
     };
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    println!("serving on 127.0.0.1:{port}, kubeconfig {}", dir.join("kubeconfig").display());
-    let config = ServerConfig { tls: Some(tls), ..ServerConfig::default() };
-    serve(listener, config, Arc::new(Front(api)), shutdown).await.unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
+    println!(
+        "serving on 127.0.0.1:{port}, kubeconfig {}",
+        dir.join("kubeconfig").display()
+    );
+    let config = ServerConfig {
+        tls: Some(tls),
+        ..ServerConfig::default()
+    };
+    serve(listener, config, Arc::new(Front(api)), shutdown)
+        .await
+        .unwrap();
 }

@@ -52,11 +52,16 @@ impl Authorizer for Minimal {
     fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Decision {
         let public = !info.is_resource
             && info.verb == "get"
-            && ["/healthz", "/livez", "/readyz", "/version", "/version/"].contains(&info.path.as_str());
+            && ["/healthz", "/livez", "/readyz", "/version", "/version/"]
+                .contains(&info.path.as_str());
         if user.is_in("system:masters") || public {
-            return Decision::Allow { reason: String::new() };
+            return Decision::Allow {
+                reason: String::new(),
+            };
         }
-        Decision::NoOpinion { reason: String::new() }
+        Decision::NoOpinion {
+            reason: String::new(),
+        }
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) fn status(status: &Status, accepted: &Accepted) -> Response {
     if status.retry_after_seconds > 0
         && let Ok(value) = HeaderValue::from_str(&status.retry_after_seconds.to_string())
     {
-        response.headers_mut().insert(http::header::RETRY_AFTER, value);
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, value);
     }
     response
 }
@@ -56,7 +58,11 @@ pub(crate) fn document(code: u16, dom: &Dom, accepted: &Accepted) -> Response {
             Ok(wire) => bytes(code, Encoding::Protobuf.mime(), wire),
             Err(_) => bytes(code, "application/json", line(json_of(dom))),
         },
-        Encoding::Yaml => bytes(code, "application/yaml", schema::yaml::to_yaml(dom, root).into_bytes()),
+        Encoding::Yaml => bytes(
+            code,
+            "application/yaml",
+            schema::yaml::to_yaml(dom, root).into_bytes(),
+        ),
         Encoding::Json => bytes(code, "application/json", line(json_of(dom))),
     }
 }
@@ -99,7 +105,17 @@ pub(crate) fn one(
 ) -> Response {
     match &shape.accepted.form {
         Form::Table(version) => {
-            let mut out = table::begin(resource, version, dom.as_ref().at(&["metadata", "resourceVersion"]).and_then(schema::Ref::as_str).unwrap_or(""), None, None, true);
+            let mut out = table::begin(
+                resource,
+                version,
+                dom.as_ref()
+                    .at(&["metadata", "resourceVersion"])
+                    .and_then(schema::Ref::as_str)
+                    .unwrap_or(""),
+                None,
+                None,
+                true,
+            );
             table::row(&mut out, resource, view, dom, version, shape, true);
             out.push_str("]}\n");
             table::response(out, shape.accepted)

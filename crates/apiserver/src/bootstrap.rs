@@ -44,24 +44,45 @@ pub(crate) struct Wanted {
 }
 
 fn wanted(group: &'static str, plural: &'static str, namespace: &str, json: String) -> Wanted {
-    Wanted { group, version: "v1", plural, namespace: namespace.to_owned(), json }
+    Wanted {
+        group,
+        version: "v1",
+        plural,
+        namespace: namespace.to_owned(),
+        json,
+    }
 }
 
 /// Writes everything that is missing.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
     let mut all = Vec::new();
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        all.push(wanted("", "namespaces", "", format!(r#"{{"metadata":{{"name":"{name}"}}}}"#)));
+        all.push(wanted(
+            "",
+            "namespaces",
+            "",
+            format!(r#"{{"metadata":{{"name":"{name}"}}}}"#),
+        ));
     }
     for (name, value, words) in [
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ] {
         all.push(wanted(
             "scheduling.k8s.io",
             "priorityclasses",
             "",
-            format!(r#"{{"metadata":{{"name":"{name}"}},"value":{value},"description":"{words}"}}"#),
+            format!(
+                r#"{{"metadata":{{"name":"{name}"}},"value":{value},"description":"{words}"}}"#
+            ),
         ));
     }
     all.extend(flow::objects());
@@ -73,13 +94,21 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
         "kube-system",
         format!(r#"{{"metadata":{{"name":"extension-apiserver-authentication"}},"data":{{"client-ca-file":{ca}}}}}"#),
     ));
-    let ranges: Vec<String> = server.config.service_ranges.iter().map(|r| format!("\"{r}\"")).collect();
+    let ranges: Vec<String> = server
+        .config
+        .service_ranges
+        .iter()
+        .map(|r| format!("\"{r}\""))
+        .collect();
     if !ranges.is_empty() {
         all.push(wanted(
             "networking.k8s.io",
             "servicecidrs",
             "",
-            format!(r#"{{"metadata":{{"name":"kubernetes"}},"spec":{{"cidrs":[{}]}}}}"#, ranges.join(",")),
+            format!(
+                r#"{{"metadata":{{"name":"kubernetes"}},"spec":{{"cidrs":[{}]}}}}"#,
+                ranges.join(",")
+            ),
         ));
     }
     all.extend(kubernetes_service(server));
@@ -91,10 +120,18 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
 
 /// The Service under which pods find the API, and its endpoint.
 fn kubernetes_service(server: &Server) -> Vec<Wanted> {
-    let Some(first) = server.config.service_ranges.first().and_then(|range| range.hosts().next()) else {
+    let Some(first) = server
+        .config
+        .service_ranges
+        .first()
+        .and_then(|range| range.hosts().next())
+    else {
         return Vec::new();
     };
-    let port = server.config.advertise.map_or(6443, |address| address.port());
+    let port = server
+        .config
+        .advertise
+        .map_or(6443, |address| address.port());
     let labels = r#""labels":{"component":"apiserver","provider":"kubernetes"}"#;
     let mut all = vec![wanted(
         "",
@@ -128,7 +165,13 @@ fn kubernetes_service(server: &Server) -> Vec<Wanted> {
 }
 
 /// A call of the server to itself.
-pub(crate) fn call(server: &Arc<Server>, group: &str, version: &str, plural: &str, namespace: &str) -> Option<Call> {
+pub(crate) fn call(
+    server: &Arc<Server>,
+    group: &str,
+    version: &str,
+    plural: &str,
+    namespace: &str,
+) -> Option<Call> {
     let served = server.catalog.load().find(group, version, plural)?;
     Some(Call {
         server: Arc::clone(server),
@@ -144,7 +187,10 @@ pub(crate) fn call(server: &Arc<Server>, group: &str, version: &str, plural: &st
         query: crate::request::Query::new(),
         user: UserInfo {
             name: "system:apiserver".to_owned(),
-            groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+            groups: vec![
+                "system:masters".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
             ..UserInfo::default()
         },
         accepted: Accepted::JSON,
@@ -155,9 +201,17 @@ pub(crate) fn call(server: &Arc<Server>, group: &str, version: &str, plural: &st
 /// Creates an object that is missing; endpoints of ours are brought up to date.
 pub(crate) async fn ensure(server: &Arc<Server>, wanted: Wanted) -> Result<(), BootstrapError> {
     let object = format!("{}/{} {}", wanted.group, wanted.plural, wanted.json);
-    let malformed = || BootstrapError::Malformed { object: object.clone() };
-    let call = call(server, wanted.group, wanted.version, wanted.plural, &wanted.namespace)
-        .ok_or_else(malformed)?;
+    let malformed = || BootstrapError::Malformed {
+        object: object.clone(),
+    };
+    let call = call(
+        server,
+        wanted.group,
+        wanted.version,
+        wanted.plural,
+        &wanted.namespace,
+    )
+    .ok_or_else(malformed)?;
     let mut dom = Dom::parse_json(wanted.json.as_bytes()).map_err(|_| malformed())?;
     let name = api::meta::of(dom.as_ref()).name().to_owned();
     call.to_stored_view(&mut dom);

@@ -66,29 +66,51 @@ impl Catalog {
         let mut catalog = Catalog::default();
         let mut groups: Vec<Group> = ORDER
             .iter()
-            .map(|name| Group { name: (*name).to_owned(), versions: Vec::new() })
+            .map(|name| Group {
+                name: (*name).to_owned(),
+                versions: Vec::new(),
+            })
             .collect();
         let built_in = groups.len();
         let rows: Vec<Arc<Resource>> = RESOURCES.iter().cloned().chain(custom).collect();
         for resource in &rows {
             for (index, view) in resource.views.iter().enumerate().filter(|(_, v)| v.served) {
-                let key = (view.group.to_string(), view.version.to_string(), resource.plural.to_string());
-                catalog.by_name.insert(key, Served { resource: Arc::clone(resource), index });
+                let key = (
+                    view.group.to_string(),
+                    view.version.to_string(),
+                    resource.plural.to_string(),
+                );
+                catalog.by_name.insert(
+                    key,
+                    Served {
+                        resource: Arc::clone(resource),
+                        index,
+                    },
+                );
                 let group = match groups.iter().position(|group| group.name == view.group) {
                     Some(at) => &mut groups[at],
                     None => {
-                        groups.push(Group { name: view.group.to_string(), versions: Vec::new() });
+                        groups.push(Group {
+                            name: view.group.to_string(),
+                            versions: Vec::new(),
+                        });
                         let last = groups.len() - 1;
                         &mut groups[last]
                     }
                 };
-                if !group.versions.iter().any(|version| *version == view.version) {
+                if !group
+                    .versions
+                    .iter()
+                    .any(|version| *version == view.version)
+                {
                     group.versions.push(view.version.to_string());
                 }
             }
         }
         for group in &mut groups {
-            group.versions.sort_by(|a, b| version_order(b).cmp(&version_order(a)));
+            group
+                .versions
+                .sort_by(|a, b| version_order(b).cmp(&version_order(a)));
         }
         groups[built_in..].sort_by(|a, b| a.name.cmp(&b.name));
         groups.retain(|group| !group.versions.is_empty());
@@ -115,7 +137,10 @@ impl Catalog {
 
     /// Resources of a group's version, by name.
     pub(crate) fn of(&self, group: &str, version: &str) -> Vec<Served> {
-        let of = self.by_name.iter().filter(|((g, v, _), _)| g == group && v == version);
+        let of = self
+            .by_name
+            .iter()
+            .filter(|((g, v, _), _)| g == group && v == version);
         let mut of: Vec<Served> = of.map(|(_, served)| served.clone()).collect();
         of.sort_by(|a, b| a.resource.plural.cmp(&b.resource.plural));
         of
@@ -132,9 +157,15 @@ impl Catalog {
 /// Source: apimachinery v0.36.3 pkg/version/helpers.go CompareKubeAwareVersionStrings.
 pub(crate) fn version_order(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
     let other = (0, 0, 0, std::cmp::Reverse(version.to_owned()));
-    let Some(rest) = version.strip_prefix('v') else { return other };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let Ok(major) = rest[..digits].parse::<u64>() else { return other };
+    let Some(rest) = version.strip_prefix('v') else {
+        return other;
+    };
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let Ok(major) = rest[..digits].parse::<u64>() else {
+        return other;
+    };
     let (rank, minor) = match &rest[digits..] {
         "" => (3, ""),
         tail if tail.starts_with("beta") => (2, &tail[4..]),

@@ -14,7 +14,11 @@ use crate::negotiate::Encoding;
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// Bounds on a body.
-pub(crate) const LIMITS: Limits = Limits { bytes: MAX_BODY, depth: 200, nodes: 1 << 20 };
+pub(crate) const LIMITS: Limits = Limits {
+    bytes: MAX_BODY,
+    depth: 200,
+    nodes: 1 << 20,
+};
 
 /// The type of a view; none for kinds that only exist as JSON.
 pub(crate) fn type_of<'a>(view: &'a View, kind: &str) -> Option<(&'a Table, TypeId)> {
@@ -75,7 +79,11 @@ pub(crate) fn decode(
                     findings.extend(decoded.findings.iter().map(ToString::to_string));
                     decoded.dom
                 }
-                None => Dom::parse_json_within(source, &LIMITS).map_err(|e| described(&e))?.dom,
+                None => {
+                    Dom::parse_json_within(source, &LIMITS)
+                        .map_err(|e| described(&e))?
+                        .dom
+                }
             }
         }
     };
@@ -148,6 +156,9 @@ pub(crate) fn to_stored(resource: &Resource, dom: &mut Dom) -> Bytes {
             out
         }
     };
-    base::always!(bytes.starts_with(b"{\"metadata\":{"), "stored objects start with metadata");
+    base::always!(
+        bytes.starts_with(b"{\"metadata\":{"),
+        "stored objects start with metadata"
+    );
     Bytes::from(bytes)
 }

@@ -8,7 +8,10 @@ use schema::Dom;
 pub(crate) fn validate(_resource: &Resource, _dom: &mut Dom, _errors: &mut Vec<FieldError>) {}
 
 /// Where a definition keeps its replicas and its selector.
-pub(crate) fn scale_paths(_resource: &Resource, _view: &View) -> Option<(String, String, Option<String>)> {
+pub(crate) fn scale_paths(
+    _resource: &Resource,
+    _view: &View,
+) -> Option<(String, String, Option<String>)> {
     None
 }
 

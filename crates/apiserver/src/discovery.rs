@@ -62,7 +62,11 @@ fn group_members(dom: &mut Dom, map: Node, group: &Group) {
 pub(crate) fn groups(catalog: &Catalog) -> Dom {
     let (mut dom, root) = object("APIGroupList", "v1");
     let groups = dom.new_list();
-    for group in catalog.groups().iter().filter(|group| !group.name.is_empty()) {
+    for group in catalog
+        .groups()
+        .iter()
+        .filter(|group| !group.name.is_empty())
+    {
         let one = dom.new_map();
         group_members(&mut dom, one, group);
         dom.push(groups, one);
@@ -83,11 +87,23 @@ fn resource(dom: &mut Dom, served: &Served, subresource: Option<&registry::Subre
     let row = &served.resource;
     let map = dom.new_map();
     let (name, kind, verbs) = match subresource {
-        Some(sub) => (format!("{}/{}", row.plural, sub.name), sub.kind.as_ref(), sub.verbs),
+        Some(sub) => (
+            format!("{}/{}", row.plural, sub.name),
+            sub.kind.as_ref(),
+            sub.verbs,
+        ),
         None => (row.plural.to_string(), None, row.verbs),
     };
     dom.set_str(map, "name", &name);
-    dom.set_str(map, "singularName", if subresource.is_some() { "" } else { &row.singular });
+    dom.set_str(
+        map,
+        "singularName",
+        if subresource.is_some() {
+            ""
+        } else {
+            &row.singular
+        },
+    );
     dom.set_bool(map, "namespaced", row.is_namespaced());
     match kind {
         Some(kind) => {
@@ -152,7 +168,15 @@ fn aggregated_resource(dom: &mut Dom, served: &Served) -> Node {
     dom.set_str(map, "resource", &row.plural);
     let (group, version) = (view.group.as_ref(), view.version.as_ref());
     kind(dom, map, group, version, &row.kind);
-    dom.set_str(map, "scope", if row.is_namespaced() { "Namespaced" } else { "Cluster" });
+    dom.set_str(
+        map,
+        "scope",
+        if row.is_namespaced() {
+            "Namespaced"
+        } else {
+            "Cluster"
+        },
+    );
     dom.set_str(map, "singularResource", &row.singular);
     let verbs: Vec<&str> = row.verbs.iter().map(registry::Verb::as_str).collect();
     list(dom, map, "verbs", &verbs);
@@ -178,12 +202,18 @@ fn aggregated_resource(dom: &mut Dom, served: &Served) -> Node {
 
 /// `/api` and `/apis` in the aggregated form.
 pub(crate) fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Dom {
-    let (mut dom, root) =
-        object("APIGroupDiscoveryList", &format!("apidiscovery.k8s.io/{version}"));
+    let (mut dom, root) = object(
+        "APIGroupDiscoveryList",
+        &format!("apidiscovery.k8s.io/{version}"),
+    );
     let meta = dom.new_map();
     dom.set(root, "metadata", meta);
     let items = dom.new_list();
-    for group in catalog.groups().iter().filter(|group| group.name.is_empty() == core) {
+    for group in catalog
+        .groups()
+        .iter()
+        .filter(|group| group.name.is_empty() == core)
+    {
         let one = dom.new_map();
         let meta = dom.new_map();
         if !core {

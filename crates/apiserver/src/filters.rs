@@ -62,9 +62,15 @@ pub(crate) fn impersonated(
         }
         return Ok(None);
     };
-    let mut groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    let mut groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .map(text)
+        .collect();
     let mut asked = vec![("users", "", name.clone())];
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let account = name
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|rest| rest.split_once(':'));
     if let Some((namespace, account)) = account {
         asked = vec![("serviceaccounts", namespace, account.to_owned())];
     }
@@ -86,9 +92,16 @@ pub(crate) fn impersonated(
     if let Some((namespace, _)) = account
         && groups.is_empty()
     {
-        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+        groups = vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+        ];
     }
-    let known = if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
+    let known = if name == "system:anonymous" {
+        "system:unauthenticated"
+    } else {
+        "system:authenticated"
+    };
     if !groups.iter().any(|group| group == known) {
         groups.push(known.to_owned());
     }
@@ -103,12 +116,20 @@ pub(crate) fn impersonated(
             }
         }
     }
-    Ok(Some(UserInfo { name, uid, groups, extra }))
+    Ok(Some(UserInfo {
+        name,
+        uid,
+        groups,
+        extra,
+    }))
 }
 
 /// Whether the client takes compressed answers.
 pub(crate) fn wants_gzip(request: &Request) -> bool {
-    let accepted = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let accepted = request
+        .headers()
+        .get(ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok());
     accepted.is_some_and(|value| value.split(',').any(|part| part.trim().starts_with("gzip")))
 }
 
@@ -127,8 +148,12 @@ pub(crate) async fn gzip(response: Response) -> Response {
         base::always!(written, "a body in memory cannot fail");
     }
     let bytes = encoder.finish().unwrap_or_default();
-    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    parts
+        .headers
+        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts
+        .headers
+        .append(VARY, HeaderValue::from_static("Accept-Encoding"));
     parts.headers.remove(http::header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(bytes))
 }

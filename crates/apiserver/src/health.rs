@@ -12,9 +12,10 @@ const CHECKS: [&str; 4] = ["ping", "log", "etcd", "poststarthook/bootstrap"];
 
 /// `/livez`, `/readyz`, `/healthz` and their checks; none: another path.
 pub(crate) fn health(server: &Server, path: &str, query: &Query) -> Option<Response> {
-    let (endpoint, check) = ["/livez", "/readyz", "/healthz"]
-        .iter()
-        .find_map(|base| path.strip_prefix(base).map(|rest| (*base, rest.trim_start_matches('/'))))?;
+    let (endpoint, check) = ["/livez", "/readyz", "/healthz"].iter().find_map(|base| {
+        path.strip_prefix(base)
+            .map(|rest| (*base, rest.trim_start_matches('/')))
+    })?;
     if !check.is_empty() {
         let known = CHECKS.contains(&check);
         return Some(match (known, holds(server, check)) {
@@ -29,7 +30,8 @@ pub(crate) fn health(server: &Server, path: &str, query: &Query) -> Option<Respo
     for check in CHECKS {
         if excluded.iter().any(|name| name == check) {
             out.push_str(&format!("[+]{check} excluded: ok\n"));
-        } else if endpoint == "/livez" && check != "ping" && check != "log" || holds(server, check) {
+        } else if endpoint == "/livez" && check != "ping" && check != "log" || holds(server, check)
+        {
             out.push_str(&format!("[+]{check} ok\n"));
         } else {
             out.push_str(&format!("[-]{check} failed: reason withheld\n"));
@@ -57,7 +59,14 @@ fn holds(server: &Server, check: &str) -> bool {
 
 /// `/version`
 pub(crate) fn version() -> String {
-    let platform = format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
+    let platform = format!(
+        "linux/{}",
+        if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "amd64"
+        }
+    );
     format!(
         concat!(
             "{{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"emulationMajor\": \"1\",\n",

@@ -32,5 +32,5 @@ mod tests;
 pub use access::{Authenticator, Authorizer, Decision};
 pub use registry::User as UserInfo;
 pub use request::RequestInfo;
-pub use tokens::SignedTokens;
 pub use server::{Config, Front, Server, Tokens};
+pub use tokens::SignedTokens;

@@ -15,16 +15,20 @@ pub(crate) struct StoreLookup {
 
 impl Lookup for StoreLookup {
     fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Dom> {
-        let found = self.store.get(&object::key(&self.root, prefix, namespace, name))?;
+        let found = self
+            .store
+            .get(&object::key(&self.root, prefix, namespace, name))?;
         Some(object::parse(&found.value, found.mod_revision.0))
     }
 
     fn list(&self, prefix: &str, namespace: &str) -> Vec<Dom> {
         let range = Range::prefix(&object::key(&self.root, prefix, namespace, ""));
         match self.store.range(&range) {
-            Ok(page) => {
-                page.items.iter().map(|kv| object::parse(&kv.value, kv.mod_revision.0)).collect()
-            }
+            Ok(page) => page
+                .items
+                .iter()
+                .map(|kv| object::parse(&kv.value, kv.mod_revision.0))
+                .collect(),
             Err(error) => {
                 tracing::error!(err = %base::Chain(&error), "list for a hook");
                 Vec::new()

@@ -46,12 +46,18 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    pub(crate) const JSON: Accepted =
-        Accepted { encoding: Encoding::Json, form: Form::Plain, pretty: false };
+    pub(crate) const JSON: Accepted = Accepted {
+        encoding: Encoding::Json,
+        form: Form::Plain,
+        pretty: false,
+    };
 }
 
-const ALL: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ALL: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// The best of the `Accept` header that is possible. `discovery`: aggregated discovery is.
 pub(crate) fn accept(
@@ -128,13 +134,24 @@ fn one(clause: &str, objects: bool, discovery: bool) -> Option<Accepted> {
         }
         _ => return None,
     };
-    Some(Accepted { encoding, form, pretty })
+    Some(Accepted {
+        encoding,
+        form,
+        pretty,
+    })
 }
 
 /// The encoding of a request's body.
 pub(crate) fn content_type(headers: &HeaderMap) -> Result<Encoding, Status> {
-    let value = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let media = value.unwrap_or("application/json").split(';').next().unwrap_or("").trim();
+    let value = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    let media = value
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim();
     match media {
         "" | "application/json" => Ok(Encoding::Json),
         "application/yaml" => Ok(Encoding::Yaml),

@@ -15,7 +15,8 @@ const START: &[u8] = b"{\"metadata\":{";
 /// Key of an object, or of all objects of a namespace (empty name), below the root of a control
 /// plane.
 pub(crate) fn key(root: &str, prefix: &str, namespace: &str, name: &str) -> Bytes {
-    let mut key = String::with_capacity(root.len() + prefix.len() + namespace.len() + name.len() + 4);
+    let mut key =
+        String::with_capacity(root.len() + prefix.len() + namespace.len() + name.len() + 4);
     key.push_str(root);
     key.push('/');
     key.push_str(prefix);
@@ -50,14 +51,22 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn of(resource: &Resource, view: &View) -> Head {
-        let text = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", resource.kind, view.api_version());
-        Head { text: text.into_bytes() }
+        let text = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+            resource.kind,
+            view.api_version()
+        );
+        Head {
+            text: text.into_bytes(),
+        }
     }
 
     /// Items of built-in lists have no kind.
     pub(crate) fn of_item(resource: &Resource, view: &View) -> Head {
         match view.types {
-            registry::Types::Builtin => Head { text: b"{".to_vec() },
+            registry::Types::Builtin => Head {
+                text: b"{".to_vec(),
+            },
             registry::Types::Custom(..) => Head::of(resource, view),
         }
     }
@@ -99,11 +108,25 @@ pub(crate) fn to_view(resource: &Resource, view: &View, dom: &mut Dom) {
 }
 
 /// The served JSON of an object in a view.
-pub(crate) fn json(resource: &Resource, view: &View, stored: &Bytes, revision: u64, item: bool) -> Vec<Bytes> {
+pub(crate) fn json(
+    resource: &Resource,
+    view: &View,
+    stored: &Bytes,
+    revision: u64,
+    item: bool,
+) -> Vec<Bytes> {
     if view.convert.is_none() {
-        let head = if item { Head::of_item(resource, view) } else { Head::of(resource, view) };
+        let head = if item {
+            Head::of_item(resource, view)
+        } else {
+            Head::of(resource, view)
+        };
         return splice(&head, revision, stored).to_vec();
     }
     let dom = load(resource, view, stored, revision);
-    vec![Bytes::from(codec::to_json(codec::type_of(view, &resource.kind), &dom, dom.root()))]
+    vec![Bytes::from(codec::to_json(
+        codec::type_of(view, &resource.kind),
+        &dom,
+        dom.root(),
+    ))]
 }

@@ -46,13 +46,21 @@ pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<
         r#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"v1.36.3"},"paths":{"#,
     );
     let parameter = |name: &str| {
-        format!(r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#)
+        format!(
+            r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#
+        )
     };
-    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).join(",");
+    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"]
+        .map(parameter)
+        .join(",");
     for (index, served) in catalog.of(group, version).iter().enumerate() {
         let row = &served.resource;
         let comma = if index > 0 { "," } else { "" };
-        let scope = if row.is_namespaced() { "/namespaces/{namespace}" } else { "" };
+        let scope = if row.is_namespaced() {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
         let gvk = format!(
             r#""x-kubernetes-group-version-kind":{{"group":"{group}","version":"{version}","kind":"{}"}}"#,
             row.kind

@@ -8,7 +8,10 @@ use api::{FieldError, Gk, Path, Status, fields, labels};
 use crate::request::Query;
 
 fn first<'q>(query: &'q Query, key: &str) -> &'q str {
-    query.get(key).and_then(|values| values.first()).map_or("", String::as_str)
+    query
+        .get(key)
+        .and_then(|values| values.first())
+        .map_or("", String::as_str)
 }
 
 fn flag(query: &Query, key: &str) -> Option<bool> {
@@ -120,7 +123,11 @@ impl ListOptions {
                 }
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(invalid("ListOptions", &errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid("ListOptions", &errors))
+        }
     }
 
     /// The revision as a number.
@@ -197,7 +204,10 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    pub(crate) fn parse(query: &Query, body: Option<schema::Ref<'_>>) -> Result<DeleteOptions, Status> {
+    pub(crate) fn parse(
+        query: &Query,
+        body: Option<schema::Ref<'_>>,
+    ) -> Result<DeleteOptions, Status> {
         let mut options = DeleteOptions {
             grace_seconds: first(query, "gracePeriodSeconds").parse().ok(),
             orphan: flag(query, "orphanDependents"),
@@ -213,7 +223,12 @@ impl DeleteOptions {
             }
             options.dry_run |= body.items("dryRun").next().is_some();
             if let Some(conditions) = body.get("preconditions") {
-                let text = |key: &str| conditions.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+                let text = |key: &str| {
+                    conditions
+                        .get(key)
+                        .and_then(|v| v.as_str())
+                        .map(str::to_owned)
+                };
                 options.uid = text("uid");
                 options.revision = text("resourceVersion");
             }
@@ -231,6 +246,10 @@ impl DeleteOptions {
             let at = Path::new("propagationPolicy");
             errors.push(FieldError::not_supported(&at, &options.propagation, &known));
         }
-        if errors.is_empty() { Ok(options) } else { Err(invalid("DeleteOptions", &errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(invalid("DeleteOptions", &errors))
+        }
     }
 }

@@ -43,7 +43,10 @@ pub fn query(text: &str) -> Query {
     let mut query = Query::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        query.entry(unescape(key)).or_default().push(unescape(value));
+        query
+            .entry(unescape(key))
+            .or_default()
+            .push(unescape(value));
     }
     query
 }
@@ -81,8 +84,11 @@ impl RequestInfo {
             verb: method.to_ascii_lowercase(),
             ..RequestInfo::default()
         };
-        let mut parts: Vec<String> =
-            path.trim_matches('/').split('/').map(|p| unescape(&p.replace('+', "%2B"))).collect();
+        let mut parts: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .map(|p| unescape(&p.replace('+', "%2B")))
+            .collect();
         let first = parts.first().map(String::as_str);
         match first {
             Some("api") if parts.len() >= 3 => {
@@ -126,7 +132,13 @@ impl RequestInfo {
             info.subresource.clone_from(&parts[2]);
         }
         info.parts = parts;
-        let of = |key: &str| query.get(key).and_then(|v| v.first()).cloned().unwrap_or_default();
+        let of = |key: &str| {
+            query
+                .get(key)
+                .and_then(|v| v.first())
+                .cloned()
+                .unwrap_or_default()
+        };
         if info.verb == "get" && info.name.is_empty() {
             let flag = of("watch");
             let wants = query.contains_key("watch") && flag != "false" && flag != "0";

@@ -93,14 +93,19 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("root", &self.config.root).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("root", &self.config.root)
+            .finish_non_exhaustive()
     }
 }
 
 impl Server {
     /// Opens it: writes what every cluster starts with, and begins to serve custom resources.
     pub async fn open(config: Config) -> Result<Arc<Server>, crate::bootstrap::BootstrapError> {
-        let lookup = StoreLookup { store: config.store.clone(), root: config.root.clone() };
+        let lookup = StoreLookup {
+            store: config.store.clone(),
+            root: config.root.clone(),
+        };
         let server = Arc::new(Server {
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             lookup,
@@ -129,7 +134,10 @@ impl Server {
 
     /// The same server with every request made by `user`: for callers in this process.
     pub fn as_user(self: &Arc<Self>, user: UserInfo) -> Arc<dyn Service> {
-        Arc::new(AsUser { server: Arc::clone(self), user })
+        Arc::new(AsUser {
+            server: Arc::clone(self),
+            user,
+        })
     }
 
     /// The store, for caches of authenticators and authorizers.
@@ -167,7 +175,14 @@ impl Server {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 
     async fn who(&self, request: &Request) -> Result<UserInfo, Status> {
@@ -196,12 +211,16 @@ impl Server {
 
     /// Who a bearer token belongs to.
     pub(crate) async fn authenticate_token(&self, token: &str) -> Result<Option<UserInfo>, String> {
-        let Some(authenticator) = &**self.authenticator.load() else { return Ok(None) };
+        let Some(authenticator) = &**self.authenticator.load() else {
+            return Ok(None);
+        };
         let authenticator = Arc::clone(authenticator);
         let mut request = http::Request::new(());
         let value = http::HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| "the token is no header value".to_owned())?;
-        request.headers_mut().insert(http::header::AUTHORIZATION, value);
+        request
+            .headers_mut()
+            .insert(http::header::AUTHORIZATION, value);
         let (parts, ()) = request.into_parts();
         authenticator.authenticate(&parts).await
     }
@@ -214,7 +233,11 @@ impl Server {
             Ok(response) => response,
             Err(status) => answer::status(&status, &plain),
         };
-        if gzip { filters::gzip(response).await } else { response }
+        if gzip {
+            filters::gzip(response).await
+        } else {
+            response
+        }
     }
 
     async fn route(self: Arc<Self>, request: Request) -> Result<Response, Status> {
@@ -237,7 +260,14 @@ impl Server {
                 return Err(Status::path_not_found());
             };
             let accepted = negotiate::accept(request.headers(), true, false)?;
-            let call = Call { server: self, info, query, user, accepted, served };
+            let call = Call {
+                server: self,
+                info,
+                query,
+                user,
+                accepted,
+                served,
+            };
             return call.run(request).await;
         }
         self.other(&request, &path, &query)
@@ -283,7 +313,11 @@ impl Server {
             _ => {}
         }
         let accepted = negotiate::accept(request.headers(), false, discovery)?;
-        let address = self.config.advertise.map(|a| a.to_string()).unwrap_or_default();
+        let address = self
+            .config
+            .advertise
+            .map(|a| a.to_string())
+            .unwrap_or_default();
         let dom = match (parts.as_slice(), &accepted.form) {
             (["api"], Form::Discovery(version)) => discovery::aggregated(&catalog, true, version),
             (["apis"], Form::Discovery(version)) => discovery::aggregated(&catalog, false, version),
@@ -299,7 +333,17 @@ impl Server {
                 discovery::resources(&catalog, group, version)
             }
             ([""], _) => {
-                let paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"];
+                let paths = [
+                    "/api",
+                    "/api/v1",
+                    "/apis",
+                    "/healthz",
+                    "/livez",
+                    "/metrics",
+                    "/openapi/v3",
+                    "/readyz",
+                    "/version",
+                ];
                 return json(format!("{{\n  \"paths\": {paths:?}\n}}"));
             }
             _ => return Err(Status::path_not_found()),
@@ -311,7 +355,9 @@ impl Server {
                 accepted.encoding.mime()
             );
             if let Ok(value) = http::HeaderValue::from_str(&mime) {
-                response.headers_mut().insert(http::header::CONTENT_TYPE, value);
+                response
+                    .headers_mut()
+                    .insert(http::header::CONTENT_TYPE, value);
             }
             response
                 .headers_mut()

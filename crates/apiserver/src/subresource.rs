@@ -28,7 +28,10 @@ pub(crate) async fn run(call: Call, request: Request) -> Result<Response, Status
     if call.resource().is_namespaced() && call.info.namespace.is_empty() {
         return Err(Status::path_not_found());
     }
-    if matches!(name.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy") {
+    if matches!(
+        name.as_str(),
+        "log" | "exec" | "attach" | "portforward" | "proxy"
+    ) {
         return proxy::run(call, request).await;
     }
     let verb = match call.info.verb.as_str() {
@@ -78,7 +81,9 @@ pub(crate) async fn body_as(request: Request, gvk: &Gvk) -> Result<Dom, Status> 
     let encoding: Encoding = negotiate::content_type(request.headers())?;
     let body = body_of(request).await?;
     let table = schema::builtin();
-    let types = table.kind(&gvk.group, &gvk.version, &gvk.kind).map(|ty| (table, ty));
+    let types = table
+        .kind(&gvk.group, &gvk.version, &gvk.kind)
+        .map(|ty| (table, ty));
     Ok(codec::decode(types, gvk, encoding, &body)?.dom)
 }
 
@@ -112,9 +117,16 @@ pub(crate) fn project(new: &mut Dom, old: Ref<'_>, subresource: &str) {
         "resize" => {
             let mut resources: Vec<(&str, String, Dom)> = Vec::new();
             for list in ["containers", "initContainers"] {
-                for container in new.as_ref().get("spec").into_iter().flat_map(|s| s.items(list)) {
+                for container in new
+                    .as_ref()
+                    .get("spec")
+                    .into_iter()
+                    .flat_map(|s| s.items(list))
+                {
                     for key in ["resources", "resizePolicy"] {
-                        let Some(value) = container.get(key) else { continue };
+                        let Some(value) = container.get(key) else {
+                            continue;
+                        };
                         let mut copy = Dom::new();
                         let node = copy.import(value.dom(), value.node());
                         copy.set_root(node);
@@ -125,7 +137,9 @@ pub(crate) fn project(new: &mut Dom, old: Ref<'_>, subresource: &str) {
             put_back(new, "spec", old);
             let spec = new.ensure_map(root, "spec");
             for list in ["containers", "initContainers"] {
-                let Some(containers) = new.get(spec, list) else { continue };
+                let Some(containers) = new.get(spec, list) else {
+                    continue;
+                };
                 for container in new.items(containers).collect::<Vec<_>>() {
                     let name = new.at_node(container).str("name").to_owned();
                     for (key, of, value) in &resources {

@@ -31,7 +31,10 @@ pub(crate) fn begin(
     columns: bool,
 ) -> String {
     let mut out = String::with_capacity(1024);
-    let _ = write!(out, r#"{{"kind":"Table","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"#);
+    let _ = write!(
+        out,
+        r#"{{"kind":"Table","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"#
+    );
     api::text::json_string(&mut out, revision);
     if let Some(next) = next {
         out.push_str(r#","continue":"#);
@@ -49,7 +52,11 @@ pub(crate) fn begin(
             }
             out.push_str(r#"{"name":"#);
             api::text::json_string(&mut out, &column.name);
-            let _ = write!(out, r#","type":"{}","format":"{}","description":"#, column.kind, column.format);
+            let _ = write!(
+                out,
+                r#","type":"{}","format":"{}","description":"#,
+                column.kind, column.format
+            );
             api::text::json_string(&mut out, &column.description);
             let _ = write!(out, r#","priority":{}}}"#, column.priority);
         }
@@ -75,7 +82,10 @@ pub(crate) fn row(
         out.push(',');
     }
     out.push_str("{\"cells\":[");
-    for (index, cell) in (resource.columns.cells)(resource, dom.as_ref(), shape.now).iter().enumerate() {
+    for (index, cell) in (resource.columns.cells)(resource, dom.as_ref(), shape.now)
+        .iter()
+        .enumerate()
+    {
         if index > 0 {
             out.push(',');
         }
@@ -102,8 +112,15 @@ pub(crate) fn row(
             out.push_str(&String::from_utf8_lossy(&json));
         }
         _ => {
-            let _ = write!(out, r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
-            let json = dom.as_ref().get("metadata").map(schema::Ref::to_json).unwrap_or_default();
+            let _ = write!(
+                out,
+                r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#
+            );
+            let json = dom
+                .as_ref()
+                .get("metadata")
+                .map(schema::Ref::to_json)
+                .unwrap_or_default();
             out.push_str(&String::from_utf8_lossy(&json));
             out.push('}');
         }

@@ -17,14 +17,21 @@ pub struct SignedTokens {
 impl SignedTokens {
     /// `keys` are those whose tokens are believed, the signing one among them.
     pub fn new(key: SigningKey, keys: KeySet, issuer: &str) -> SignedTokens {
-        SignedTokens { key, keys, issuer: issuer.to_owned(), audiences: vec![issuer.to_owned()] }
+        SignedTokens {
+            key,
+            keys,
+            issuer: issuer.to_owned(),
+            audiences: vec![issuer.to_owned()],
+        }
     }
 }
 
 impl Tokens for SignedTokens {
     fn sign(&self, claims_json: &str) -> Result<String, String> {
         let claims: Claims = serde_json::from_str(claims_json).map_err(|e| e.to_string())?;
-        self.key.sign(&claims).map_err(|error| Chain(&error).to_string())
+        self.key
+            .sign(&claims)
+            .map_err(|error| Chain(&error).to_string())
     }
 
     fn issuer(&self) -> String {

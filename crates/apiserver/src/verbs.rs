@@ -66,8 +66,17 @@ impl Call {
     }
 
     pub(crate) fn key_in(&self, namespace: &str, name: &str) -> Bytes {
-        let namespace = if self.resource().is_namespaced() { namespace } else { "" };
-        object::key(&self.server.config.root, &self.resource().prefix, namespace, name)
+        let namespace = if self.resource().is_namespaced() {
+            namespace
+        } else {
+            ""
+        };
+        object::key(
+            &self.server.config.root,
+            &self.resource().prefix,
+            namespace,
+            name,
+        )
     }
 
     pub(crate) fn shape(&self) -> Shape<'_> {
@@ -104,7 +113,10 @@ impl Call {
 
     pub(crate) fn read(&self, name: &str) -> Result<Stored, Status> {
         match self.server.config.store.get(&self.key(name)) {
-            Some(found) => Ok(Stored { value: found.value, revision: found.mod_revision.0 }),
+            Some(found) => Ok(Stored {
+                value: found.value,
+                revision: found.mod_revision.0,
+            }),
             None => Err(Status::not_found(&self.gr(), name)),
         }
     }
@@ -170,11 +182,13 @@ impl Call {
             && !(info.verb == "get" && info.name.is_empty())
         {
             // POST and DELETE to the collection of all namespaces.
-            return Err(if info.verb == "create" || info.verb == "deletecollection" {
-                Status::method_not_allowed()
-            } else {
-                Status::path_not_found()
-            });
+            return Err(
+                if info.verb == "create" || info.verb == "deletecollection" {
+                    Status::method_not_allowed()
+                } else {
+                    Status::path_not_found()
+                },
+            );
         }
         let verb = match info.verb.as_str() {
             "create" => Verb::Create,
@@ -220,9 +234,13 @@ impl Call {
     /// A read may ask for a revision that is not there yet.
     fn preconditions_of_get(&self) -> Result<(), Status> {
         let wanted = self.query.get("resourceVersion").and_then(|v| v.first());
-        let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
+        let Some(wanted) = wanted.filter(|text| !text.is_empty()) else {
+            return Ok(());
+        };
         let Ok(wanted) = wanted.parse::<u64>() else {
-            return Err(Status::bad_request(&format!("invalid resource version {wanted:?}")));
+            return Err(Status::bad_request(&format!(
+                "invalid resource version {wanted:?}"
+            )));
         };
         let current = self.server.config.store.current_revision().0;
         if wanted > current {
@@ -235,12 +253,14 @@ impl Call {
 /// The body within bounds.
 pub(crate) async fn body_of(request: Request) -> Result<Bytes, Status> {
     let body: Body = request.into_body();
-    body.collect(codec::MAX_BODY).await.map_err(|error| match error {
-        transport::BodyError::TooLarge { limit } => {
-            Status::too_large(&format!("limit is {limit}"))
-        }
-        other => Status::bad_request(&other.to_string()),
-    })
+    body.collect(codec::MAX_BODY)
+        .await
+        .map_err(|error| match error {
+            transport::BodyError::TooLarge { limit } => {
+                Status::too_large(&format!("limit is {limit}"))
+            }
+            other => Status::bad_request(&other.to_string()),
+        })
 }
 
 /// What strict, warning or ignoring validation makes of findings.

@@ -19,22 +19,35 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
     if call.resource().kind == "Binding" {
         // The old resource of its own: the name is in the body.
         let catalog = call.server.catalog.load();
-        let pods = catalog.find("", "v1", "pods").ok_or_else(Status::path_not_found)?;
+        let pods = catalog
+            .find("", "v1", "pods")
+            .ok_or_else(Status::path_not_found)?;
         drop(catalog);
         call.served = pods;
         call.info.resource = "pods".to_owned();
         call.info.name = meta::of(body).name().to_owned();
     }
     let name = call.info.name.clone();
-    let target = body.at(&["target", "name"]).and_then(Ref::as_str).unwrap_or_default().to_owned();
-    let kind = body.at(&["target", "kind"]).and_then(Ref::as_str).unwrap_or_default();
+    let target = body
+        .at(&["target", "name"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let kind = body
+        .at(&["target", "kind"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default();
     let mut errors = Vec::new();
     if target.is_empty() {
         errors.push(FieldError::required(&Path::new("target").child("name"), ""));
     }
     if !kind.is_empty() && kind != "Node" {
         let known = ["Node", "<empty>"];
-        errors.push(FieldError::not_supported(&Path::new("target").child("kind"), kind, &known));
+        errors.push(FieldError::not_supported(
+            &Path::new("target").child("kind"),
+            kind,
+            &known,
+        ));
     }
     if !errors.is_empty() {
         return Err(Status::invalid(&gvk.group_kind(), &name, &errors));
@@ -55,12 +68,19 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
             let cause = format!("pod {name} is being deleted, cannot be assigned to a host");
             return Err(Status::conflict(&gr, &name, &cause));
         }
-        let node = old.as_ref().at(&["spec", "nodeName"]).and_then(Ref::as_str).unwrap_or_default();
+        let node = old
+            .as_ref()
+            .at(&["spec", "nodeName"])
+            .and_then(Ref::as_str)
+            .unwrap_or_default();
         if !node.is_empty() {
             let cause = format!("pod {name} is already assigned to node {node:?}");
             return Err(Status::conflict(&gr, &name, &cause));
         }
-        let gated = old.as_ref().get("spec").is_some_and(|s| s.items("schedulingGates").next().is_some());
+        let gated = old
+            .as_ref()
+            .get("spec")
+            .is_some_and(|s| s.items("schedulingGates").next().is_some());
         if gated {
             let cause = format!("pod {name} has non-empty .spec.schedulingGates");
             return Err(Status::conflict(&gr, &name, &cause));
@@ -71,7 +91,11 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
         new.remove(map, "resourceVersion");
         let spec = new.ensure_map(root, "spec");
         new.set_str(spec, "nodeName", &target);
-        for (key, value) in body.at(&["metadata"]).into_iter().flat_map(|m| m.entries("annotations")) {
+        for (key, value) in body
+            .at(&["metadata"])
+            .into_iter()
+            .flat_map(|m| m.entries("annotations"))
+        {
             let annotations = new.ensure_map(map, "annotations");
             new.set_str(annotations, key, value.as_str().unwrap_or_default());
         }

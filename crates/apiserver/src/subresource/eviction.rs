@@ -18,7 +18,9 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     let body = body_as(request, &gvk).await?;
     let own = meta::of(body.as_ref());
     if !own.name().is_empty() && own.name() != call.info.name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let options = DeleteOptions::parse(&query, body.as_ref().get("deleteOptions"))?;
     let name = call.info.name.clone();
@@ -35,7 +37,9 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
 }
 
 fn phase(pod: Ref<'_>) -> &str {
-    pod.at(&["status", "phase"]).and_then(Ref::as_str).unwrap_or_default()
+    pod.at(&["status", "phase"])
+        .and_then(Ref::as_str)
+        .unwrap_or_default()
 }
 
 async fn charge(call: &Call, pod: Ref<'_>, dry_run: bool) -> Result<(), Status> {
@@ -59,8 +63,12 @@ async fn charge(call: &Call, pod: Ref<'_>, dry_run: bool) -> Result<(), Status> 
     };
     let name = meta::of(budget.as_ref()).name().to_owned();
     let status = budget.as_ref().get("status");
-    let allowed = status.and_then(|s| s.int("disruptionsAllowed")).unwrap_or(0);
-    let observed = status.and_then(|s| s.int("observedGeneration")).unwrap_or(0);
+    let allowed = status
+        .and_then(|s| s.int("disruptionsAllowed"))
+        .unwrap_or(0);
+    let observed = status
+        .and_then(|s| s.int("observedGeneration"))
+        .unwrap_or(0);
     let generation = meta::of(budget.as_ref()).generation();
     let mut refused = Status::too_many_requests(
         "Cannot evict pod as it would violate the pod's disruption budget.",
@@ -71,7 +79,9 @@ async fn charge(call: &Call, pod: Ref<'_>, dry_run: bool) -> Result<(), Status> 
         refused.retry_after_seconds = 10;
         refused.causes.push(Cause {
             reason: "DisruptionBudget".to_owned(),
-            message: format!("The disruption budget {name} is still being processed by the server."),
+            message: format!(
+                "The disruption budget {name} is still being processed by the server."
+            ),
             field: String::new(),
         });
         return Err(refused);
@@ -92,7 +102,10 @@ async fn charge(call: &Call, pod: Ref<'_>, dry_run: bool) -> Result<(), Status> 
     if dry_run {
         return Ok(());
     }
-    let revision = meta::of(budget.as_ref()).resource_version().parse().unwrap_or(0);
+    let revision = meta::of(budget.as_ref())
+        .resource_version()
+        .parse()
+        .unwrap_or(0);
     let root = budget.root();
     let map = budget.ensure_map(root, "status");
     budget.set_int(map, "disruptionsAllowed", allowed - 1);
@@ -102,10 +115,22 @@ async fn charge(call: &Call, pod: Ref<'_>, dry_run: bool) -> Result<(), Status> 
     let Some(row) = registry::RESOURCES.iter().find(|row| row.prefix == prefix) else {
         return Ok(());
     };
-    let key = object::key(&call.server.config.root, prefix, &call.info.namespace, &name);
+    let key = object::key(
+        &call.server.config.root,
+        prefix,
+        &call.info.namespace,
+        &name,
+    );
     let value = codec::to_stored(row, &mut budget);
     let txn = Txn::update(key, value, Revision(revision));
-    match call.server.config.store.txn(txn).await.map_err(|e| store_error(&e))? {
+    match call
+        .server
+        .config
+        .store
+        .txn(txn)
+        .await
+        .map_err(|e| store_error(&e))?
+    {
         store::Outcome::Committed { .. } => Ok(()),
         store::Outcome::Conflict { .. } => {
             refused.retry_after_seconds = 10;

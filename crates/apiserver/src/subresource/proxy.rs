@@ -14,11 +14,18 @@ use crate::verbs::Call;
 
 pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, Status> {
     let Some(kubelets) = call.server.config.kubelets.clone() else {
-        return Err(Status::service_unavailable("no way to kubelets is configured"));
+        return Err(Status::service_unavailable(
+            "no way to kubelets is configured",
+        ));
     };
-    let uri = match (call.resource().kind.as_ref(), call.info.subresource.as_str()) {
+    let uri = match (
+        call.resource().kind.as_ref(),
+        call.info.subresource.as_str(),
+    ) {
         ("Pod", "proxy") | ("Service", _) => {
-            return Err(Status::service_unavailable("the proxy to pods and services is not served"));
+            return Err(Status::service_unavailable(
+                "the proxy to pods and services is not served",
+            ));
         }
         ("Pod", sub) => pod_url(&call, sub, &request)?,
         _ => node_url(&call, &request)?,
@@ -31,13 +38,17 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
         Ok(response) => Ok(response),
         Err(error) => {
             tracing::warn!(err = %base::Chain(&error), "kubelet");
-            Err(Status::internal(&format!("error dialing backend: {}", base::Chain(&error))))
+            Err(Status::internal(&format!(
+                "error dialing backend: {}",
+                base::Chain(&error)
+            )))
         }
     }
 }
 
 fn parse(url: &str) -> Result<Uri, Status> {
-    url.parse().map_err(|_| Status::internal("the kubelet's URL cannot be built"))
+    url.parse()
+        .map_err(|_| Status::internal("the kubelet's URL cannot be built"))
 }
 
 fn kubelet(call: &Call, node: &str) -> Result<String, Status> {
@@ -45,8 +56,17 @@ fn kubelet(call: &Call, node: &str) -> Result<String, Status> {
         return Err(Status::not_found(&api::Gr::new("", "nodes"), node));
     };
     let status = found.as_ref().get("status");
-    let addresses: Vec<Ref<'_>> = status.into_iter().flat_map(|s| s.items("addresses")).collect();
-    let order = ["Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"];
+    let addresses: Vec<Ref<'_>> = status
+        .into_iter()
+        .flat_map(|s| s.items("addresses"))
+        .collect();
+    let order = [
+        "Hostname",
+        "InternalDNS",
+        "InternalIP",
+        "ExternalDNS",
+        "ExternalIP",
+    ];
     let mut wanted: Vec<&str> = order.to_vec();
     // Addresses first: names of nodes resolve nowhere in a local cluster.
     wanted.sort_by_key(|kind| *kind != "InternalIP");
@@ -55,19 +75,29 @@ fn kubelet(call: &Call, node: &str) -> Result<String, Status> {
         .find_map(|kind| addresses.iter().find(|a| a.str("type") == *kind))
         .map(|address| address.str("address").to_owned());
     let Some(host) = host else {
-        return Err(Status::internal(&format!("no preferred addresses found; known addresses: [] of node {node}")));
+        return Err(Status::internal(&format!(
+            "no preferred addresses found; known addresses: [] of node {node}"
+        )));
     };
     let port = status
         .and_then(|s| s.at(&["daemonEndpoints", "kubeletEndpoint", "Port"]))
         .and_then(Ref::as_int)
         .filter(|port| *port > 0)
         .unwrap_or(10250);
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
     Ok(format!("https://{host}:{port}"))
 }
 
 fn container(call: &Call, spec: Ref<'_>, name: &str) -> Result<String, Status> {
-    let asked = call.query.get("container").and_then(|v| v.first()).map(String::as_str);
+    let asked = call
+        .query
+        .get("container")
+        .and_then(|v| v.first())
+        .map(String::as_str);
     let all: Vec<&str> = api::pod::containers(spec).map(|c| c.name()).collect();
     match asked.filter(|asked| !asked.is_empty()) {
         Some(asked) if all.contains(&asked) => Ok(asked.to_owned()),
@@ -80,13 +110,19 @@ fn container(call: &Call, spec: Ref<'_>, name: &str) -> Result<String, Status> {
             match main.as_slice() {
                 [one] => Ok((*one).to_owned()),
                 _ => {
-                    let inits: Vec<&str> = spec.items("initContainers").map(|c| c.str("name")).collect();
+                    let inits: Vec<&str> = spec
+                        .items("initContainers")
+                        .map(|c| c.str("name"))
+                        .collect();
                     let mut message = format!(
                         "a container name must be specified for pod {name}, choose one of: [{}]",
                         main.join(" ")
                     );
                     if !inits.is_empty() {
-                        message.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
+                        message.push_str(&format!(
+                            " or one of the init containers: [{}]",
+                            inits.join(" ")
+                        ));
                     }
                     Err(Status::bad_request(&message))
                 }
@@ -100,15 +136,22 @@ fn pod_url(call: &Call, sub: &str, request: &Request) -> Result<Uri, Status> {
     let stored = call.read(name)?;
     let pod = object::parse(&stored.value, stored.revision);
     let pod = pod.as_ref();
-    let Some(spec) = pod.get("spec") else { return Err(Status::internal("pod without spec")) };
+    let Some(spec) = pod.get("spec") else {
+        return Err(Status::internal("pod without spec"));
+    };
     let node = spec.str("nodeName");
     let namespace = &call.info.namespace;
     let query = request.uri().query().unwrap_or_default();
     if sub == "portforward" {
         if node.is_empty() {
-            return Err(Status::bad_request(&format!("pod {name} does not have a host assigned")));
+            return Err(Status::bad_request(&format!(
+                "pod {name} does not have a host assigned"
+            )));
         }
-        let url = format!("{}/portForward/{namespace}/{name}?{query}", kubelet(call, node)?);
+        let url = format!(
+            "{}/portForward/{namespace}/{name}?{query}",
+            kubelet(call, node)?
+        );
         return parse(&url);
     }
     let container = container(call, spec, name)?;
@@ -119,13 +162,20 @@ fn pod_url(call: &Call, sub: &str, request: &Request) -> Result<Uri, Status> {
                 "container {container:?} in pod {name:?} is waiting to start: ContainerCreating"
             )));
         }
-        return Err(Status::bad_request(&format!("pod {name} does not have a host assigned")));
+        return Err(Status::bad_request(&format!(
+            "pod {name} does not have a host assigned"
+        )));
     }
     let base = kubelet(call, node)?;
     let url = if sub == "log" {
-        let rest: Vec<&str> =
-            query.split('&').filter(|p| !p.starts_with("container=") && !p.is_empty()).collect();
-        format!("{base}/containerLogs/{namespace}/{name}/{container}?{}", rest.join("&"))
+        let rest: Vec<&str> = query
+            .split('&')
+            .filter(|p| !p.starts_with("container=") && !p.is_empty())
+            .collect();
+        format!(
+            "{base}/containerLogs/{namespace}/{name}/{container}?{}",
+            rest.join("&")
+        )
     } else {
         // The kubelet speaks of input, output, error; the API of stdin, stdout, stderr.
         let mut parts = Vec::new();
@@ -141,7 +191,10 @@ fn pod_url(call: &Call, sub: &str, request: &Request) -> Result<Uri, Status> {
                 _ => {}
             }
         }
-        format!("{base}/{sub}/{namespace}/{name}/{container}?{}", parts.join("&"))
+        format!(
+            "{base}/{sub}/{namespace}/{name}/{container}?{}",
+            parts.join("&")
+        )
     };
     parse(&url)
 }
@@ -152,13 +205,19 @@ fn node_url(call: &Call, request: &Request) -> Result<Uri, Status> {
     let name = name.trim_start_matches("https:");
     let (node, port) = name.split_once(':').unwrap_or((name, ""));
     let mut base = kubelet(call, node)?;
-    if !port.is_empty() && let Some(at) = base.rfind(':') {
+    if !port.is_empty()
+        && let Some(at) = base.rfind(':')
+    {
         base.truncate(at);
         base.push(':');
         base.push_str(port);
     }
     let path = request.uri().path();
     let rest = path.split_once("/proxy").map_or("", |(_, rest)| rest);
-    let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+    let query = request
+        .uri()
+        .query()
+        .map(|q| format!("?{q}"))
+        .unwrap_or_default();
     parse(&format!("{base}/{}{query}", rest.trim_start_matches('/')))
 }

@@ -128,17 +128,28 @@ fn access(call: &Call, body: &mut Dom, status: Node) -> Result<(), Status> {
         UserInfo {
             name: spec.str("user").to_owned(),
             uid: spec.str("uid").to_owned(),
-            groups: spec.items("groups").filter_map(Ref::as_str).map(str::to_owned).collect(),
+            groups: spec
+                .items("groups")
+                .filter_map(Ref::as_str)
+                .map(str::to_owned)
+                .collect(),
             extra: spec
                 .entries("extra")
                 .map(|(key, values)| {
-                    let values = values.list().filter_map(Ref::as_str).map(str::to_owned).collect();
+                    let values = values
+                        .list()
+                        .filter_map(Ref::as_str)
+                        .map(str::to_owned)
+                        .collect();
                     (key.to_owned(), values)
                 })
                 .collect(),
         }
     };
-    let info = match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
+    let info = match (
+        spec.get("resourceAttributes"),
+        spec.get("nonResourceAttributes"),
+    ) {
         (Some(of), None) => RequestInfo {
             is_resource: true,
             verb: of.str("verb").to_owned(),
@@ -157,10 +168,15 @@ fn access(call: &Call, body: &mut Dom, status: Node) -> Result<(), Status> {
         },
         _ => {
             let at = api::Path::new("spec").child("resourceAttributes");
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            let detail =
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified";
             let error = api::FieldError::invalid(&at, api::BadValue::Raw("null".into()), detail);
             let name = meta::of(object).name();
-            return Err(Status::invalid(&call.resource().group_kind(), name, &[error]));
+            return Err(Status::invalid(
+                &call.resource().group_kind(),
+                name,
+                &[error],
+            ));
         }
     };
     let (allowed, denied, reason) = match call.server.authorize(&user, &info) {
@@ -192,7 +208,10 @@ pub(super) fn components(call: &Call) -> Result<Response, Status> {
         ),
         "etcd-0" => {
             let rest = one("etcd-0");
-            format!(r#"{{"kind":"ComponentStatus","apiVersion":"v1",{}"#, &rest[1..])
+            format!(
+                r#"{{"kind":"ComponentStatus","apiVersion":"v1",{}"#,
+                &rest[1..]
+            )
         }
         name => return Err(Status::not_found(&call.gr(), name)),
     };

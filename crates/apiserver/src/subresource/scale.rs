@@ -20,7 +20,12 @@ struct Paths {
 }
 
 fn paths(call: &Call) -> Paths {
-    let words = |path: &str| path.trim_matches('.').split('.').map(str::to_owned).collect();
+    let words = |path: &str| {
+        path.trim_matches('.')
+            .split('.')
+            .map(str::to_owned)
+            .collect()
+    };
     match crate::custom::scale_paths(call.resource(), call.view()) {
         Some((spec, status, selector)) => Paths {
             spec: words(&spec),
@@ -41,7 +46,10 @@ fn at<'a>(object: Ref<'a>, path: &[String]) -> Option<Ref<'a>> {
 
 fn selector(call: &Call, object: Ref<'_>, paths: &Paths) -> String {
     if let Some(path) = &paths.selector {
-        return at(object, path).and_then(Ref::as_str).unwrap_or_default().to_owned();
+        return at(object, path)
+            .and_then(Ref::as_str)
+            .unwrap_or_default()
+            .to_owned();
     }
     let found = object.at(&["spec", "selector"]);
     let selector = if call.resource().kind == "ReplicationController" {
@@ -49,7 +57,9 @@ fn selector(call: &Call, object: Ref<'_>, paths: &Paths) -> String {
     } else {
         meta::label_selector(found)
     };
-    selector.map(|selector| selector.to_string()).unwrap_or_default()
+    selector
+        .map(|selector| selector.to_string())
+        .unwrap_or_default()
 }
 
 fn scale(call: &Call, object: Ref<'_>) -> Dom {
@@ -62,7 +72,13 @@ fn scale(call: &Call, object: Ref<'_>) -> Dom {
     let own = dom.new_map();
     dom.set(root, "metadata", own);
     if let Some(from) = object.get("metadata") {
-        for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        for key in [
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+        ] {
             let value = from.str(key);
             if !value.is_empty() {
                 dom.set_str(own, key, value);
@@ -76,7 +92,11 @@ fn scale(call: &Call, object: Ref<'_>) -> Dom {
     }
     let status = dom.new_map();
     dom.set(root, "status", status);
-    dom.set_int(status, "replicas", at(object, &paths.status).and_then(Ref::as_int).unwrap_or(0));
+    dom.set_int(
+        status,
+        "replicas",
+        at(object, &paths.status).and_then(Ref::as_int).unwrap_or(0),
+    );
     let text = selector(call, object, &paths);
     if !text.is_empty() {
         dom.set_str(status, "selector", &text);
@@ -85,7 +105,9 @@ fn scale(call: &Call, object: Ref<'_>) -> Dom {
 }
 
 fn set_path(dom: &mut Dom, root: Node, path: &[String], value: i64) {
-    let Some((last, parents)) = path.split_last() else { return };
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
     let mut node = root;
     for key in parents {
         node = dom.ensure_map(node, key);
@@ -98,7 +120,11 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     if call.info.verb == "get" {
         let stored = call.read(&name)?;
         let object = crate::object::parse(&stored.value, stored.revision);
-        return Ok(answer::document(200, &scale(&call, object.as_ref()), &call.accepted));
+        return Ok(answer::document(
+            200,
+            &scale(&call, object.as_ref()),
+            &call.accepted,
+        ));
     }
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let gvk = Gvk::new("autoscaling", "v1", "Scale");
@@ -164,5 +190,9 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
             crate::object::parse(&stored.value, stored.revision)
         }
     };
-    Ok(answer::document(200, &scale(&call, dom.as_ref()), &call.accepted))
+    Ok(answer::document(
+        200,
+        &scale(&call, dom.as_ref()),
+        &call.accepted,
+    ))
 }

@@ -26,7 +26,9 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     let gvk = Gvk::new("authentication.k8s.io", "v1", "TokenRequest");
     let mut body = body_as(request, &gvk).await?;
     let Some(tokens) = call.server.config.tokens.clone() else {
-        return Err(Status::service_unavailable("no key for service account tokens is configured"));
+        return Err(Status::service_unavailable(
+            "no key for service account tokens is configured",
+        ));
     };
     let name = call.info.name.clone();
     let stored = call.read(&name)?;
@@ -42,7 +44,9 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     if audiences.is_empty() {
         audiences = tokens.audiences();
     }
-    let asked = spec.and_then(|spec| spec.int("expirationSeconds")).unwrap_or(HOUR);
+    let asked = spec
+        .and_then(|spec| spec.int("expirationSeconds"))
+        .unwrap_or(HOUR);
     let at = Path::new("spec").child("expirationSeconds");
     if asked < 600 {
         let detail = "may not specify a duration less than 10 minutes";
@@ -83,8 +87,12 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     }
     let subject = format!("system:serviceaccount:{}:{name}", call.info.namespace);
     let _ = write!(claims, r#"}},"nbf":{issued},"sub":{}}}"#, quoted(&subject));
-    let token = tokens.sign(&claims).map_err(|error| Status::internal(&error))?;
-    let expires = now.checked_add(jiff::SignedDuration::from_secs(asked)).unwrap_or(now);
+    let token = tokens
+        .sign(&claims)
+        .map_err(|error| Status::internal(&error))?;
+    let expires = now
+        .checked_add(jiff::SignedDuration::from_secs(asked))
+        .unwrap_or(now);
     let root = body.root();
     body.set_str(root, "kind", "TokenRequest");
     body.set_str(root, "apiVersion", "authentication.k8s.io/v1");
@@ -102,7 +110,11 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     body.set(spec, "audiences", list);
     let status = body.new_map();
     body.set_str(status, "token", &token);
-    body.set_str(status, "expirationTimestamp", &api::time::format_seconds(expires));
+    body.set_str(
+        status,
+        "expirationTimestamp",
+        &api::time::format_seconds(expires),
+    );
     body.set(root, "status", status);
     Ok(answer::document(201, &body, &call.accepted))
 }
@@ -115,7 +127,10 @@ fn bind(call: &Call, object: Ref<'_>) -> Result<String, Status> {
         "Secret" => ("secrets", call.info.namespace.as_str(), "secrets", "secret"),
         "Node" => ("minions", "", "nodes", "node"),
         _ => {
-            let message = format!("cannot bind token for serviceaccount {:?} to object of kind {kind:?}", call.info.name);
+            let message = format!(
+                "cannot bind token for serviceaccount {:?} to object of kind {kind:?}",
+                call.info.name
+            );
             return Err(Status::bad_request(&message));
         }
     };
@@ -124,12 +139,21 @@ fn bind(call: &Call, object: Ref<'_>) -> Result<String, Status> {
     };
     let own = meta::of(found.as_ref());
     if !uid.is_empty() && uid != own.uid() {
-        let cause = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        let cause = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(Status::conflict(&api::Gr::new("", plural), name, &cause));
     }
-    let mut text = format!(r#","{claim}":{{"name":{},"uid":"{}"}}"#, quoted(name), own.uid());
+    let mut text = format!(
+        r#","{claim}":{{"name":{},"uid":"{}"}}"#,
+        quoted(name),
+        own.uid()
+    );
     if kind == "Pod" {
-        let account = found.as_ref().at(&["spec", "serviceAccountName"]).and_then(Ref::as_str);
+        let account = found
+            .as_ref()
+            .at(&["spec", "serviceAccountName"])
+            .and_then(Ref::as_str);
         if account != Some(call.info.name.as_str()) {
             let message = format!(
                 "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
@@ -137,10 +161,22 @@ fn bind(call: &Call, object: Ref<'_>) -> Result<String, Status> {
             );
             return Err(Status::bad_request(&message));
         }
-        let node = found.as_ref().at(&["spec", "nodeName"]).and_then(Ref::as_str).unwrap_or_default();
-        if let Some(node) = (!node.is_empty()).then(|| call.server.lookup.get("minions", "", node)).flatten() {
+        let node = found
+            .as_ref()
+            .at(&["spec", "nodeName"])
+            .and_then(Ref::as_str)
+            .unwrap_or_default();
+        if let Some(node) = (!node.is_empty())
+            .then(|| call.server.lookup.get("minions", "", node))
+            .flatten()
+        {
             let own = meta::of(node.as_ref());
-            let _ = write!(text, r#","node":{{"name":{},"uid":"{}"}}"#, quoted(own.name()), own.uid());
+            let _ = write!(
+                text,
+                r#","node":{{"name":{},"uid":"{}"}}"#,
+                quoted(own.name()),
+                own.uid()
+            );
         }
     }
     Ok(text)

@@ -15,11 +15,17 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new() -> Harness {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let clock: Arc<dyn Clock> =
+            Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
         let store = store::Store::in_memory(Arc::clone(&clock));
         let server = runtime.block_on(async {
-            Server::open(Config::new(store, clock, Shutdown::new())).await.unwrap()
+            Server::open(Config::new(store, clock, Shutdown::new()))
+                .await
+                .unwrap()
         });
         Harness { server, runtime }
     }
@@ -37,7 +43,10 @@ impl Harness {
         let request = request.body(Body::from(body.trim().to_owned())).unwrap();
         let admin = UserInfo {
             name: "admin".to_owned(),
-            groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+            groups: vec![
+                "system:masters".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
             ..UserInfo::default()
         };
         let service = self.server.as_user(admin);
@@ -51,7 +60,11 @@ impl Harness {
             {
                 all.extend_from_slice(&chunk);
             }
-            (parts.status.as_u16(), parts.headers, String::from_utf8_lossy(&all).into_owned())
+            (
+                parts.status.as_u16(),
+                parts.headers,
+                String::from_utf8_lossy(&all).into_owned(),
+            )
         })
     }
 

@@ -70,9 +70,22 @@ impl Call {
             let mut txn = Txn::create(key.clone(), value.clone());
             self.promise(&mut txn);
             self.add_extras(&mut txn, extras);
-            match self.server.config.store.txn(txn).await.map_err(|e| store_error(&e))? {
+            match self
+                .server
+                .config
+                .store
+                .txn(txn)
+                .await
+                .map_err(|e| store_error(&e))?
+            {
                 Outcome::Committed { revision } => {
-                    return Ok((attempt, Some(Stored { value, revision: revision.0 })));
+                    return Ok((
+                        attempt,
+                        Some(Stored {
+                            value,
+                            revision: revision.0,
+                        }),
+                    ));
                 }
                 Outcome::Conflict { key: other, .. } if other == key => {
                     last = Status::already_exists(&self.gr(), &name);
@@ -108,7 +121,10 @@ impl Call {
         let root = dom.root();
         let map = dom.ensure_map(root, "metadata");
         let own = meta::of(dom.as_ref());
-        let (namespace, revision) = (own.namespace().to_owned(), own.resource_version().to_owned());
+        let (namespace, revision) = (
+            own.namespace().to_owned(),
+            own.resource_version().to_owned(),
+        );
         let generated = own.name().is_empty() && !own.generate_name().is_empty();
         if !revision.is_empty() && revision != "0" {
             let message = "resourceVersion should not be set on objects to be created";
@@ -125,7 +141,14 @@ impl Call {
         } else {
             dom.remove(map, "namespace");
         }
-        for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation", "resourceVersion"] {
+        for key in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "managedFields",
+            "generation",
+            "resourceVersion",
+        ] {
             dom.remove(map, key);
         }
         dom.set_str(map, "uid", &self.server.uid());
@@ -155,7 +178,11 @@ impl Call {
             crate::custom::validate(self.resource(), dom, &mut errors);
             let name = meta::of(dom.as_ref()).name().to_owned();
             if !errors.is_empty() {
-                return Err(Status::invalid(&self.resource().group_kind(), &name, &errors));
+                return Err(Status::invalid(
+                    &self.resource().group_kind(),
+                    &name,
+                    &errors,
+                ));
             }
             if let Some(allocate) = strategy.allocate {
                 allocate(cx, Some(dom), None, &mut extras)?;
@@ -170,22 +197,55 @@ impl Call {
         let root = &self.server.config.root;
         for extra in extras.writes {
             match extra {
-                Extra::Create { prefix, namespace, name, object: dom } => {
+                Extra::Create {
+                    prefix,
+                    namespace,
+                    name,
+                    object: dom,
+                } => {
                     let key = object::key(root, &prefix, &namespace, &name);
                     let value = self.encode_other(&prefix, dom);
-                    txn.compares.push(Compare::Revision { key: key.clone(), revision: Revision(0) });
-                    txn.ops.push(Op::Put { key, value, ttl: None });
+                    txn.compares.push(Compare::Revision {
+                        key: key.clone(),
+                        revision: Revision(0),
+                    });
+                    txn.ops.push(Op::Put {
+                        key,
+                        value,
+                        ttl: None,
+                    });
                 }
-                Extra::Delete { prefix, namespace, name } => {
-                    txn.ops.push(Op::Delete { key: object::key(root, &prefix, &namespace, &name) });
+                Extra::Delete {
+                    prefix,
+                    namespace,
+                    name,
+                } => {
+                    txn.ops.push(Op::Delete {
+                        key: object::key(root, &prefix, &namespace, &name),
+                    });
                 }
-                Extra::Update { prefix, namespace, name, object: dom } => {
+                Extra::Update {
+                    prefix,
+                    namespace,
+                    name,
+                    object: dom,
+                } => {
                     let key = object::key(root, &prefix, &namespace, &name);
-                    let revision = meta::of(dom.as_ref()).resource_version().parse().unwrap_or(0);
+                    let revision = meta::of(dom.as_ref())
+                        .resource_version()
+                        .parse()
+                        .unwrap_or(0);
                     let value = self.encode_other(&prefix, dom);
                     let revision = Revision(revision);
-                    txn.compares.push(Compare::Revision { key: key.clone(), revision });
-                    txn.ops.push(Op::Put { key, value, ttl: None });
+                    txn.compares.push(Compare::Revision {
+                        key: key.clone(),
+                        revision,
+                    });
+                    txn.ops.push(Op::Put {
+                        key,
+                        value,
+                        ttl: None,
+                    });
                 }
             }
         }

@@ -51,7 +51,12 @@ impl Call {
             match types {
                 Some((table, ty)) => {
                     schema::decode_json(table, ty, &json, &codec::LIMITS)
-                        .map_err(|e| Status::bad_request(&format!("{} in version \"v1\" cannot be handled as a {}: {e}", gvk.kind, gvk.kind)))?
+                        .map_err(|e| {
+                            Status::bad_request(&format!(
+                                "{} in version \"v1\" cannot be handled as a {}: {e}",
+                                gvk.kind, gvk.kind
+                            ))
+                        })?
                         .dom
                 }
                 None => Dom::parse_json(&json).map_err(|e| Status::bad_request(&e.to_string()))?,
@@ -73,7 +78,11 @@ impl Call {
                 answer::status(&status, &self.accepted)
             }
             Deleted::Marked(stored) => {
-                let code = if options.orphan == Some(false) { 202 } else { 200 };
+                let code = if options.orphan == Some(false) {
+                    202
+                } else {
+                    200
+                };
                 self.answer(code, &stored)
             }
         })
@@ -104,7 +113,9 @@ impl Call {
             let current = self.read(name)?;
             let old = object::parse(&current.value, current.revision);
             self.delete_preconditions(&old, name, options)?;
-            if self.resource().kind == "Namespace" && ["default", "kube-system", "kube-public"].contains(&name) {
+            if self.resource().kind == "Namespace"
+                && ["default", "kube-system", "kube-public"].contains(&name)
+            {
                 let cause = "this namespace may not be deleted";
                 return Err(Status::forbidden(&self.gr(), name, cause));
             }
@@ -131,10 +142,24 @@ impl Call {
                 (false, value.clone(), Txn::update(key, value, revision))
             };
             self.add_extras(&mut txn, extras);
-            match self.server.config.store.txn(txn).await.map_err(|e| store_error(&e))? {
+            match self
+                .server
+                .config
+                .store
+                .txn(txn)
+                .await
+                .map_err(|e| store_error(&e))?
+            {
                 Outcome::Committed { revision } => {
-                    let stored = Stored { value, revision: revision.0 };
-                    return Ok(if gone { Deleted::Gone(stored) } else { Deleted::Marked(stored) });
+                    let stored = Stored {
+                        value,
+                        revision: revision.0,
+                    };
+                    return Ok(if gone {
+                        Deleted::Gone(stored)
+                    } else {
+                        Deleted::Marked(stored)
+                    });
                 }
                 Outcome::Conflict { .. } => {}
             }
@@ -178,7 +203,9 @@ impl Call {
         let map = new.ensure_map(root, "metadata");
         let now = self.server.config.clock.now();
         let stamp = |seconds: i64| {
-            let then = now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
+            let then = now
+                .checked_add(jiff::SignedDuration::from_secs(seconds))
+                .unwrap_or(now);
             api::time::format_seconds(then)
         };
         let grace = match strategy.graceful {
@@ -188,21 +215,33 @@ impl Call {
         self.propagate(new, map, old, options);
         let finalizers = meta::of(new.as_ref()).finalizers().next().is_some();
         let spec_finalizers = self.resource().kind == "Namespace"
-            && old.get("spec").is_some_and(|spec| spec.items("finalizers").next().is_some());
+            && old
+                .get("spec")
+                .is_some_and(|spec| spec.items("finalizers").next().is_some());
         if own.is_deleting() {
             let left = own.deletion_grace_seconds().unwrap_or(0);
-            let shorter = strategy.graceful.is_some() && left > 0 && options.grace_seconds.is_some() && grace < left;
+            let shorter = strategy.graceful.is_some()
+                && left > 0
+                && options.grace_seconds.is_some()
+                && grace < left;
             if shorter {
                 new.set_int(map, "deletionGracePeriodSeconds", grace);
                 let start = own.deleted().map_or(now, |then| {
-                    then.checked_sub(jiff::SignedDuration::from_secs(left)).unwrap_or(now)
+                    then.checked_sub(jiff::SignedDuration::from_secs(left))
+                        .unwrap_or(now)
                 });
-                let then = start.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
+                let then = start
+                    .checked_add(jiff::SignedDuration::from_secs(grace))
+                    .unwrap_or(now);
                 new.set_str(map, "deletionTimestamp", &api::time::format_seconds(then));
             }
             let left = if shorter { grace } else { left };
             if left > 0 {
-                return if shorter { Decided::Marked } else { Decided::Pending };
+                return if shorter {
+                    Decided::Marked
+                } else {
+                    Decided::Pending
+                };
             }
             if finalizers || spec_finalizers {
                 return Decided::Marked;

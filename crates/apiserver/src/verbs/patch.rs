@@ -29,8 +29,17 @@ const ACCEPTED: [&str; 5] = [
 ];
 
 pub(crate) fn kind_of(request: &Request, custom: bool) -> Result<Kind, Status> {
-    let value = request.headers().get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    match value.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
+    let value = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    match value
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+    {
         "application/json-patch+json" => Ok(Kind::Json),
         "application/merge-patch+json" => Ok(Kind::Merge),
         "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
@@ -52,8 +61,10 @@ pub(crate) fn patch_error(error: &PatchError, gk: &api::Gk, name: &str) -> Statu
         Class::TooLarge => Status::too_large(&error.message),
         Class::Unprocessable => {
             let mut status = Status::invalid(gk, name, &[]);
-            status.message =
-                format!("the server rejected our request due to an error in our request: {}", error.message);
+            status.message = format!(
+                "the server rejected our request due to an error in our request: {}",
+                error.message
+            );
             status
         }
         Class::Other => Status::other(500, "", &error.message),
@@ -61,7 +72,11 @@ pub(crate) fn patch_error(error: &PatchError, gk: &api::Gk, name: &str) -> Statu
 }
 
 impl Call {
-    pub(crate) async fn patch(self, request: Request, subresource: &str) -> Result<Response, Status> {
+    pub(crate) async fn patch(
+        self,
+        request: Request,
+        subresource: &str,
+    ) -> Result<Response, Status> {
         let options = WriteOptions::parse(&self.query, "PatchOptions")?;
         let custom = matches!(self.view().types, Types::Custom(..));
         let kind = kind_of(&request, custom)?;
@@ -75,10 +90,17 @@ impl Call {
         let body = body_of(request).await?;
         let patch = Dom::parse_json_within(&body, &codec::LIMITS)
             .map_err(|error| Status::bad_request(&format!("error decoding patch: {error}")))?;
-        let mut warnings = patch.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect::<Vec<_>>();
+        let mut warnings = patch
+            .duplicates
+            .iter()
+            .map(|path| format!("duplicate field {path:?}"))
+            .collect::<Vec<_>>();
         // Only a patch that names a revision may fail for it; others start over.
         let names_revision = kind != Kind::Json
-            && patch.dom.at(patch.dom.root(), &["metadata", "resourceVersion"]).is_some();
+            && patch
+                .dom
+                .at(patch.dom.root(), &["metadata", "resourceVersion"])
+                .is_some();
         let name = self.info.name.clone();
         let types = codec::type_of(self.view(), &self.resource().kind);
         let gvk = self.resource().gvk(self.view());
@@ -98,10 +120,10 @@ impl Call {
                 let json = dom.to_json(dom.root());
                 let decoded = codec::decode(types, &gvk, crate::negotiate::Encoding::Json, &json)
                     .map_err(|status| {
-                        let mut invalid = Status::invalid(&gk, &name, &[]);
-                        invalid.message = status.message;
-                        invalid
-                    })?;
+                    let mut invalid = Status::invalid(&gk, &name, &[]);
+                    invalid.message = status.message;
+                    invalid
+                })?;
                 let found = findings(&gvk, &options, decoded.findings)?;
                 for warning in found {
                     if !warnings.contains(&warning) {

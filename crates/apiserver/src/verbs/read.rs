@@ -35,7 +35,10 @@ pub(super) fn matches(call: &Call, options: &ListOptions, dom: &Dom) -> bool {
         return false;
     }
     options.fields.terms().iter().all(|term| {
-        let value = call.resource().field(object, &term.field).unwrap_or_default();
+        let value = call
+            .resource()
+            .field(object, &term.field)
+            .unwrap_or_default();
         (value == term.value) == term.equal
     })
 }
@@ -89,21 +92,41 @@ impl Call {
             range.at = exact.then_some(Revision(revision));
         }
         let everything = options.is_everything();
-        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
-        let mut selected = Selected { items: Vec::new(), revision: 0, next: None, remaining: None };
+        let limit = if options.limit == 0 {
+            usize::MAX
+        } else {
+            options.limit
+        };
+        let mut selected = Selected {
+            items: Vec::new(),
+            revision: 0,
+            next: None,
+            remaining: None,
+        };
         loop {
-            let step = if everything { limit } else { PAGE.max(options.limit) };
+            let step = if everything {
+                limit
+            } else {
+                PAGE.max(options.limit)
+            };
             let mut ask = range.clone();
             if step != usize::MAX {
                 ask = ask.limit(step);
             }
-            let page = self.server.config.store.range(&ask).map_err(|e| store_error(&e))?;
+            let page = self
+                .server
+                .config
+                .store
+                .range(&ask)
+                .map_err(|e| store_error(&e))?;
             selected.revision = page.revision.0;
             range.at = Some(page.revision);
             let last = page.items.last().map(|kv| kv.key.clone());
             let count = page.items.len();
             for (index, kv) in page.items.into_iter().enumerate() {
-                if !everything && !matches(self, options, &object::parse(&kv.value, kv.mod_revision.0)) {
+                if !everything
+                    && !matches(self, options, &object::parse(&kv.value, kv.mod_revision.0))
+                {
                     continue;
                 }
                 let key = kv.key.clone();
@@ -130,9 +153,9 @@ impl Call {
         match &self.accepted.form {
             Form::Table(version) => self.table_list(selected, version),
             Form::Partial(version) => self.partial_list(selected, version),
-            _ if self.accepted.encoding == Encoding::Protobuf => {
-                self.protobuf_list(selected).unwrap_or_else(|| self.json_list(selected))
-            }
+            _ if self.accepted.encoding == Encoding::Protobuf => self
+                .protobuf_list(selected)
+                .unwrap_or_else(|| self.json_list(selected)),
             _ => self.json_list(selected),
         }
     }
@@ -160,7 +183,13 @@ impl Call {
             if index > 0 {
                 parts.push(Bytes::from_static(b","));
             }
-            parts.extend(object::json(resource, view, &kv.value, kv.mod_revision.0, true));
+            parts.extend(object::json(
+                resource,
+                view,
+                &kv.value,
+                kv.mod_revision.0,
+                true,
+            ));
         }
         parts.push(Bytes::from_static(b"]}\n"));
         if self.accepted.encoding == Encoding::Yaml
@@ -185,9 +214,13 @@ impl Call {
                 from_stored(&mut dom);
             }
             let message = schema::protobuf::encode(table, ty, &dom, dom.root());
-            messages.push(message.inspect_err(|error| {
-                tracing::error!(kind = %resource.kind, err = %error, "encode in protobuf");
-            }).ok()?);
+            messages.push(
+                message
+                    .inspect_err(|error| {
+                        tracing::error!(kind = %resource.kind, err = %error, "encode in protobuf");
+                    })
+                    .ok()?,
+            );
         }
         let revision = selected.revision.to_string();
         let head = ListHead {
@@ -224,8 +257,9 @@ impl Call {
 
     fn partial_list(&self, selected: &Selected, version: &str) -> Response {
         let api_version = format!("meta.k8s.io/{version}");
-        let mut out =
-            self.head(selected, "PartialObjectMetadataList", &api_version).into_bytes();
+        let mut out = self
+            .head(selected, "PartialObjectMetadataList", &api_version)
+            .into_bytes();
         for (index, kv) in selected.items.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -253,13 +287,16 @@ fn encode_token(revision: u64, prefix: &[u8], last: &[u8]) -> String {
 }
 
 fn decode_token(token: &str) -> Result<(u64, String), Status> {
-    let invalid = || {
-        Status::bad_request(&format!("continue key is not valid: {token}"))
-    };
-    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid())?;
+    let invalid = || Status::bad_request(&format!("continue key is not valid: {token}"));
+    let bytes = URL_SAFE_NO_PAD
+        .decode(token.trim_end_matches('='))
+        .map_err(|_| invalid())?;
     let dom = Dom::parse_json(&bytes).map_err(|_| invalid())?;
     let token = dom.as_ref();
-    let revision = token.int("rv").and_then(|rv| u64::try_from(rv).ok()).unwrap_or(0);
+    let revision = token
+        .int("rv")
+        .and_then(|rv| u64::try_from(rv).ok())
+        .unwrap_or(0);
     let start = token.str("start").to_owned();
     if token.str("v") != "meta.k8s.io/v1" || start.is_empty() || start.contains("..") {
         return Err(invalid());

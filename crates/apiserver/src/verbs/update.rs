@@ -67,8 +67,11 @@ impl Call {
         let creates = self.resource().strategy.create_on_update && subresource.is_empty();
         let mut first = Some(dom.clone());
         let absent = if creates { first.take() } else { None };
-        let changed =
-            self.change(&name, subresource, &options, absent, &mut |_| Ok(dom.clone())).await?;
+        let changed = self
+            .change(&name, subresource, &options, absent, &mut |_| {
+                Ok(dom.clone())
+            })
+            .await?;
         Ok(warn(self.answer_changed(changed), &warnings))
     }
 
@@ -93,7 +96,9 @@ impl Call {
             let current = match self.read(name) {
                 Ok(current) => current,
                 Err(missing) => {
-                    let Some(dom) = absent else { return Err(missing) };
+                    let Some(dom) = absent else {
+                        return Err(missing);
+                    };
                     let (dom, stored) = self.create_object(dom, options).await?;
                     return Ok(stored.map_or(Changed::Dry(dom), Changed::Created));
                 }
@@ -119,10 +124,24 @@ impl Call {
                 txn
             };
             self.add_extras(&mut txn, extras);
-            match self.server.config.store.txn(txn).await.map_err(|e| store_error(&e))? {
+            match self
+                .server
+                .config
+                .store
+                .txn(txn)
+                .await
+                .map_err(|e| store_error(&e))?
+            {
                 Outcome::Committed { revision } => {
-                    let stored = Stored { value, revision: revision.0 };
-                    return Ok(if gone { Changed::Removed(stored) } else { Changed::Stored(stored) });
+                    let stored = Stored {
+                        value,
+                        revision: revision.0,
+                    };
+                    return Ok(if gone {
+                        Changed::Removed(stored)
+                    } else {
+                        Changed::Stored(stored)
+                    });
                 }
                 Outcome::Conflict { .. } if bound => {
                     return Err(Status::modified(&self.gr(), name));
@@ -150,14 +169,22 @@ impl Call {
                 let at = Path::new("metadata").child("resourceVersion");
                 let raw = api::BadValue::Raw("0".to_owned());
                 let error = FieldError::invalid(&at, raw, "must be specified for an update");
-                return Err(Status::invalid(&self.resource().group_kind(), name, &[error]));
+                return Err(Status::invalid(
+                    &self.resource().group_kind(),
+                    name,
+                    &[error],
+                ));
             }
             return Ok(false);
         }
         if wanted.parse::<u64>().is_err() {
             let at = Path::new("metadata").child("resourceVersion");
             let error = FieldError::invalid(&at, wanted, "must be specified for an update");
-            return Err(Status::invalid(&self.resource().group_kind(), name, &[error]));
+            return Err(Status::invalid(
+                &self.resource().group_kind(),
+                name,
+                &[error],
+            ));
         }
         if wanted != old.resource_version() {
             return Err(Status::modified(&self.gr(), name));
@@ -176,7 +203,15 @@ impl Call {
         let root = new.root();
         let map = new.ensure_map(root, "metadata");
         let before = old.get("metadata");
-        for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace", "generateName"] {
+        for key in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "namespace",
+            "generateName",
+        ] {
             restore(new, map, key, before);
         }
         for key in ["managedFields", "selfLink"] {
@@ -193,7 +228,10 @@ impl Call {
                     .map(|(key, _)| key.to_owned())
                     .chain(old.map().map(|(key, _)| key.to_owned()))
                     .collect();
-                for key in keys.iter().filter(|key| !matches!(key.as_str(), "metadata" | "status")) {
+                for key in keys
+                    .iter()
+                    .filter(|key| !matches!(key.as_str(), "metadata" | "status"))
+                {
                     restore(new, root, key, Some(old));
                 }
                 restore(new, map, "ownerReferences", before);
@@ -228,7 +266,11 @@ impl Call {
             }
             let name = meta::of(old).name();
             if !errors.is_empty() {
-                return Err(Status::invalid(&self.resource().group_kind(), name, &errors));
+                return Err(Status::invalid(
+                    &self.resource().group_kind(),
+                    name,
+                    &errors,
+                ));
             }
             if let Some(allocate) = strategy.allocate
                 && subresource.is_empty()
@@ -246,11 +288,16 @@ impl Call {
         if !own.is_deleting() || own.finalizers().next().is_some() {
             return false;
         }
-        if own.deletion_grace_seconds().is_some_and(|seconds| seconds > 0) {
+        if own
+            .deletion_grace_seconds()
+            .is_some_and(|seconds| seconds > 0)
+        {
             return false;
         }
         let kept = self.resource().kind == "Namespace"
-            && object.get("spec").is_some_and(|spec| spec.items("finalizers").next().is_some());
+            && object
+                .get("spec")
+                .is_some_and(|spec| spec.items("finalizers").next().is_some());
         !kept
     }
 }
@@ -272,9 +319,13 @@ pub(super) fn restore(dom: &mut Dom, map: schema::Node, key: &str, from: Option<
 fn spec_changed(new: &Dom, old: Ref<'_>) -> bool {
     let own = |key: &str| !matches!(key, "metadata" | "status" | "kind" | "apiVersion");
     let new = new.as_ref();
-    let same = new.map().filter(|(key, _)| own(key)).all(|(key, value)| {
-        old.get(key).is_some_and(|other| other.equal(value))
-    });
-    let lost = old.map().filter(|(key, _)| own(key)).any(|(key, _)| new.get(key).is_none());
+    let same = new
+        .map()
+        .filter(|(key, _)| own(key))
+        .all(|(key, value)| old.get(key).is_some_and(|other| other.equal(value)));
+    let lost = old
+        .map()
+        .filter(|(key, _)| own(key))
+        .any(|(key, _)| new.get(key).is_none());
     !same || lost
 }

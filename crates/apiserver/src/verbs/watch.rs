@@ -53,7 +53,12 @@ impl Call {
         }
         let mut items = Vec::new();
         let from = if initial {
-            let all = ListOptions { limit: 0, next: String::new(), revision: String::new(), ..options.clone() };
+            let all = ListOptions {
+                limit: 0,
+                next: String::new(),
+                revision: String::new(),
+                ..options.clone()
+            };
             let selected = self.select(&all)?;
             items = selected.items;
             selected.revision
@@ -73,13 +78,16 @@ impl Call {
             Ok(watcher) => watcher,
             Err(store::StoreError::Compacted { oldest, .. }) => {
                 // As upstream: the stream begins, and its only event says that it is too late.
-                let status = Status::expired(&format!("too old resource version: {from} ({oldest})"));
+                let status =
+                    Status::expired(&format!("too old resource version: {from} ({oldest})"));
                 return Err(status);
             }
             Err(error) => return Err(store_error(&error)),
         };
         let (sender, body) = Body::channel(QUEUE);
-        let seconds = options.timeout_seconds.unwrap_or_else(|| SECONDS + self.server.below(SECONDS));
+        let seconds = options
+            .timeout_seconds
+            .unwrap_or_else(|| SECONDS + self.server.below(SECONDS));
         let shutdown = self.server.config.shutdown.clone();
         let stream = Stream {
             call: self,
@@ -120,7 +128,9 @@ impl Stream {
                 return;
             }
         }
-        if initial && self.options.initial_events == Some(true) && self.options.bookmarks
+        if initial
+            && self.options.initial_events == Some(true)
+            && self.options.bookmarks
             && !self.bookmark(true).await
         {
             return;
@@ -172,7 +182,12 @@ impl Stream {
         let revision = event.kv.mod_revision.0;
         let everything = self.options.is_everything();
         let selected = |kv: &store::KeyValue| {
-            everything || matches(&self.call, &self.options, &object::parse(&kv.value, revision))
+            everything
+                || matches(
+                    &self.call,
+                    &self.options,
+                    &object::parse(&kv.value, revision),
+                )
         };
         let is = event.kind == EventKind::Put && selected(&event.kv);
         let was = event.prev.as_ref().is_some_and(selected);
@@ -248,9 +263,10 @@ impl Stream {
         let root = dom.new_map();
         dom.set_root(root);
         let (kind, version) = match &self.call.accepted.form {
-            Form::Partial(version) => {
-                ("PartialObjectMetadata".to_owned(), format!("meta.k8s.io/{version}"))
-            }
+            Form::Partial(version) => (
+                "PartialObjectMetadata".to_owned(),
+                format!("meta.k8s.io/{version}"),
+            ),
             _ => (resource.kind.to_string(), view.api_version()),
         };
         dom.set_str(root, "kind", &kind);
@@ -266,8 +282,23 @@ impl Stream {
         if let Form::Table(version) = &self.call.accepted.form {
             let text = self.revision.to_string();
             let mut out = String::from(r#"{"type":"BOOKMARK","object":"#);
-            out.push_str(&table::begin(resource, version, &text, None, None, !self.columns_sent));
-            table::row(&mut out, resource, view, &dom, version, &self.call.shape(), true);
+            out.push_str(&table::begin(
+                resource,
+                version,
+                &text,
+                None,
+                None,
+                !self.columns_sent,
+            ));
+            table::row(
+                &mut out,
+                resource,
+                view,
+                &dom,
+                version,
+                &self.call.shape(),
+                true,
+            );
             out.push_str("]}}\n");
             return self.sender.send(Bytes::from(out)).await;
         }
