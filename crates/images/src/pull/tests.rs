@@ -289,7 +289,7 @@ async fn an_image_is_pulled_once() {
         .unwrap();
     assert_eq!(std::fs::read(image.layers[0].join("app")).unwrap(), b"elf");
     assert_eq!(image.config.cmd, ["/app"]);
-    assert_eq!(image.repo_tags, [reference.clone()]);
+    assert_eq!(image.repo_tags, std::slice::from_ref(&reference));
     let mut events = std::mem::take(&mut *events.lock());
     assert_eq!(events[0], "resolved 2");
     events.sort();
@@ -512,14 +512,15 @@ async fn indexes_lead_to_this_machines_image() {
     };
     let other = entry(Digest::of(b"other"), "mips");
     let list = index(&[other.clone(), entry(Digest::of(&manifest), &architecture)]);
-    let mut state = registry.state.lock();
-    state
-        .documents
-        .insert("manifests/list".into(), list.clone());
-    state
-        .documents
-        .insert("manifests/foreign".into(), index(&[other]));
-    drop(state);
+    {
+        let mut state = registry.state.lock();
+        state
+            .documents
+            .insert("manifests/list".into(), list.clone());
+        state
+            .documents
+            .insert("manifests/foreign".into(), index(&[other]));
+    }
     let (_folder, images) = store();
     let image = pull(&images, &registry.reference("list"), &Auth::Anonymous)
         .await
