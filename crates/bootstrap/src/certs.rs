@@ -45,7 +45,7 @@ pub(crate) fn folder(place: &Place) -> PathBuf {
     place.join("pki")
 }
 
-/// Makes what is missing of the control plane's and the nodes' keys.
+/// Makes what is missing of the control plane's keys.
 pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
     let now = SystemClock.now();
     let own = folder(place);
@@ -99,20 +99,14 @@ pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
     let profile = Profile::client("front-proxy-client", []);
     ensure_identity(&own, FRONT_PROXY_CLIENT, &front, &profile, now)?;
     ensure_signing_key(&own)?;
-    for (index, name) in state.nodes.iter().enumerate() {
-        ensure_node(place, state, &ca, name, index, now)?;
-    }
     hand_over(&own, state.uid)
 }
 
-fn ensure_node(
-    place: &Place,
-    state: &State,
-    ca: &Ca,
-    name: &str,
-    index: usize,
-    now: Timestamp,
-) -> Result<(), Error> {
+/// Makes what is missing of a node's keys.
+pub(crate) fn ensure_node(place: &Place, state: &State, index: usize) -> Result<(), Error> {
+    let now = SystemClock.now();
+    let name = &state.nodes[index];
+    let ca = &pki::files::load_ca(&folder(place), CA).map_err(pki_error("read", CA))?;
     let own = node::folder(place, name).join("data").join("pki");
     files::folder(&own, 0o700)?;
     let cn = format!("system:node:{name}");
@@ -122,7 +116,7 @@ fn ensure_node(
         cn,
         organizations: vec!["system:nodes".to_owned()],
         sans: vec![
-            San::Dns(name.to_owned()),
+            San::Dns(name.clone()),
             San::Ip(state.ranges.node_address(index).into()),
         ],
         usages: vec![Usage::Server],

@@ -40,6 +40,7 @@ fn complete_and_stable() {
         stopped: false,
     };
     certs::ensure(&place, &state).unwrap();
+    certs::ensure_node(&place, &state, 0).unwrap();
     let own = certs::folder(&place);
     let mut all = list(&own);
     all.extend(list(&place.join("nodes/c-0/data/pki")));

@@ -53,6 +53,7 @@ pub(super) fn run(
         progress(&format!("starting node {name}"));
         host::connect_node(place, &state.ranges, index)?;
         node::prepare(place, state, index)?;
+        certs::ensure_node(place, state, index)?;
         let plan = node::plan(place, name, index, &system);
         let folder = node::folder(place, name);
         let (life, group) = lives::begin(&folder, &layout, &place.cgroup(), name)?;

@@ -361,7 +361,7 @@ fn killed_at_random() {
         if round % 2 == 1 {
             let cluster = world.up(2).unwrap();
             assert!(cluster.server_pid.is_some(), "after {delay:?}");
-            for node in cluster.nodes.iter().filter(|node| node.pid.is_none()) {
+            if let Some(node) = cluster.nodes.iter().find(|node| node.pid.is_none()) {
                 let log = node.data.with_file_name("current");
                 let life = fs::read_to_string(&log).unwrap();
                 let folder = log.with_file_name(format!("life-{life}"));
