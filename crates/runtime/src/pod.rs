@@ -82,6 +82,7 @@ impl Runtime {
             record: Mutex::new(record),
             shim: RwLock::new(None),
             containers: RwLock::default(),
+            saving: Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),
         });
         match self.bring_up(&sandbox).await {

@@ -75,6 +75,7 @@ impl Runtime {
                 record: Mutex::new(record),
                 shim: RwLock::new(None),
                 containers: RwLock::default(),
+                saving: Mutex::new(()),
                 turn: tokio::sync::Mutex::new(()),
             });
             let has_containers = self.load_containers(&sandbox)?;

@@ -86,6 +86,8 @@ pub(crate) struct Sandbox {
     pub(crate) record: Mutex<SandboxRecord>,
     pub(crate) shim: RwLock<Option<Arc<Shim>>>,
     pub(crate) containers: RwLock<BTreeMap<String, Arc<Container>>>,
+    /// One writer of the record's file at a time.
+    pub(crate) saving: Mutex<()>,
     /// Held while the pod changes.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -97,6 +99,8 @@ pub(crate) struct Container {
     pub(crate) dir: PathBuf,
     pub(crate) config: RwLock<cri::ContainerConfig>,
     pub(crate) record: Mutex<ContainerRecord>,
+    /// One writer of the record's file at a time, each with the newest record.
+    pub(crate) saving: Mutex<()>,
     /// Becomes true when the container ended.
     pub(crate) ended: watch::Sender<bool>,
 }
@@ -133,6 +137,7 @@ impl Sandbox {
     }
 
     pub(crate) fn save(&self) -> Result<(), CriError> {
+        let _one = self.saving.lock();
         let record = self.record.lock().clone();
         write_record(&self.dir, &record)
     }
@@ -157,6 +162,7 @@ impl Container {
             dir,
             config: RwLock::new(config),
             record: Mutex::new(record),
+            saving: Mutex::new(()),
             ended,
         }
     }
@@ -179,6 +185,7 @@ impl Container {
     }
 
     pub(crate) fn save(&self) -> Result<(), CriError> {
+        let _one = self.saving.lock();
         let record = self.record.lock().clone();
         write_record(&self.dir, &record)
     }
