@@ -17,6 +17,10 @@ const ROUND: Duration = Duration::from_millis(1500);
 
 fn main() {
     let parent = std::env::args().nth(1).unwrap_or_else(|| ".".into());
+    if std::env::args().nth(2).is_some() {
+        loaded(&Config::new(Path::new(&parent)), 100_000);
+        return;
+    }
     let dir = tempfile::tempdir_in(parent).expect("temporary directory");
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime
@@ -120,6 +124,28 @@ fn resident() -> u64 {
     pages * 4096
 }
 
+/// Opens in this process, after measuring it in a fresh one.
+fn loaded(config: &Config, objects: u64) -> Store {
+    if std::env::args().nth(2).is_none() {
+        let this = std::env::current_exe().expect("own path");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "memory shows in a process without a past"
+        )]
+        let status = std::process::Command::new(this)
+            .arg(&config.path)
+            .arg("load")
+            .status();
+        assert!(status.expect("run").success());
+    }
+    let (before, start) = (resident(), Instant::now());
+    let store = Store::open(config).expect("open");
+    let elapsed = start.elapsed();
+    let bytes = (resident() - before) / objects;
+    println!("{objects} objects loaded in {elapsed:?}, {bytes} bytes of memory each");
+    store
+}
+
 async fn load(dir: &Path) {
     const OBJECTS: u64 = 100_000;
     let config = Config::new(&dir.join("load.db"));
@@ -136,36 +162,28 @@ async fn load(dir: &Path) {
         .relaxed();
         store.txn(txn).await.expect("fill");
     }
-    for compacted in [false, true] {
-        if compacted {
-            let store = Store::open(&config).expect("open");
-            store.compact(store.current_revision()).expect("compact");
-        } else {
-            store.close();
-        }
-        let (before, start) = (resident(), Instant::now());
-        let store = Store::open(&config).expect("open");
-        let elapsed = start.elapsed();
-        let bytes = (resident().saturating_sub(before)) / OBJECTS;
-        println!(
-            "{OBJECTS} objects (history compacted: {compacted}) loaded in {elapsed:?}, {bytes} bytes of memory each"
+    drop(store);
+    drop(
+        Store::open(&config)
+            .map(|store| store.compact(store.current_revision()))
+            .expect("open"),
+    );
+    let store = loaded(&config, OBJECTS);
+    let start = Instant::now();
+    let page = store
+        .range(&Range::prefix(b"/registry/pods/"))
+        .expect("range");
+    println!("listed {} in {:?}", page.items.len(), start.elapsed());
+    let start = Instant::now();
+    for n in 0..OBJECTS {
+        let key = format!("/registry/pods/default/web-{n:08}");
+        assert!(
+            store
+                .get(key.as_bytes())
+                .is_some_and(|kv| kv.mod_revision > Revision(0))
         );
-        let start = Instant::now();
-        let page = store
-            .range(&Range::prefix(b"/registry/pods/"))
-            .expect("range");
-        println!("listed {} in {:?}", page.items.len(), start.elapsed());
-        let start = Instant::now();
-        for n in 0..OBJECTS {
-            let key = format!("/registry/pods/default/web-{n:08}");
-            assert!(
-                store
-                    .get(key.as_bytes())
-                    .is_some_and(|kv| kv.mod_revision > Revision(0))
-            );
-        }
-        println!("{:.0} gets/s", 1e5 / start.elapsed().as_secs_f64());
     }
+    println!("{:.0} gets/s", 1e5 / start.elapsed().as_secs_f64());
     let size = std::fs::metadata(&config.path).expect("database").len();
     println!("{} bytes on disk an object", size / OBJECTS);
 }

@@ -85,16 +85,6 @@ impl Mvcc {
         }
     }
 
-    /// Sets the live keys, sorted by key.
-    pub(crate) fn fill(&mut self, records: Vec<(Record, Option<i64>)>) {
-        for (record, expires) in &records {
-            self.live_bytes += record.len();
-            self.expiry.set(record, *expires);
-        }
-        // From a sorted iterator: leaves filled to the brim.
-        self.live = records.into_iter().map(|(record, _)| record).collect();
-    }
-
     /// Goes to a later revision in which nothing changed.
     pub(crate) fn advance(&mut self, revision: u64) {
         self.revision = self.revision.max(revision);
@@ -170,7 +160,7 @@ impl Mvcc {
             "revisions never go back"
         );
         self.revision = entry.record.modified();
-        self.settle(&entry);
+        self.settle(entry.record.clone(), entry.expires);
         if let Some(prev) = &entry.prev {
             let past = Past {
                 record: prev.clone(),
@@ -189,17 +179,17 @@ impl Mvcc {
         self.log.push_back(entry);
     }
 
-    /// Brings the live keys up to date with one change, without history.
-    fn settle(&mut self, entry: &Entry) {
-        let record = &entry.record;
+    /// Brings the live keys up to date with one change, without history. By value: a clone would
+    /// cost each record a shared header on the heap.
+    pub(crate) fn settle(&mut self, record: Record, expires: Option<i64>) {
+        self.expiry.set(&record, expires);
         let replaced = if record.deleted() {
             self.live.take(record.key())
         } else {
             self.live_bytes += record.len();
-            self.live.replace(record.clone())
+            self.live.replace(record)
         };
         self.live_bytes -= replaced.map_or(0, |replaced| replaced.len());
-        self.expiry.set(record, entry.expires);
     }
 
     /// Forgets history up to and including `revision`; the state at `revision` stays readable.

@@ -165,8 +165,8 @@ fn rows(
         path: path.to_owned(),
         cause: Arc::new(cause),
     })?;
-    let mut base = Vec::new();
-    let mut restored: Option<(Mvcc, Vec<RowName>)> = None;
+    let mut mvcc = Mvcc::at_compaction(compacted);
+    let mut garbage = Vec::new();
     let mut select = connection
         .prepare("SELECT id, key, created, expires, sum, value FROM log ORDER BY id")
         .map_err(failed)?;
@@ -198,14 +198,12 @@ fn rows(
             }
         };
         if revision <= compacted {
-            base.push((record, expires));
-            continue;
+            mvcc.settle_at_start(record, expires, &mut garbage);
+        } else {
+            mvcc.replay(record, expires);
         }
-        let (mvcc, _) =
-            restored.get_or_insert_with(|| Mvcc::restore(std::mem::take(&mut base), compacted));
-        mvcc.replay(record, expires);
     }
-    Ok(restored.unwrap_or_else(|| Mvcc::restore(base, compacted)))
+    Ok((mvcc, garbage))
 }
 
 /// Tells a damaged database from one that cannot be read.
@@ -231,34 +229,24 @@ pub(crate) fn sqlite_error(
 }
 
 impl Mvcc {
-    /// The state at a compaction point, from all rows up to there in order.
-    pub(crate) fn restore(
-        mut rows: Vec<(Record, Option<i64>)>,
-        compacted: u64,
-    ) -> (Mvcc, Vec<RowName>) {
-        // Stable: of several rows of a key the newest stays last.
-        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut garbage = Vec::new();
-        let mut kept: Vec<(Record, Option<i64>)> = Vec::with_capacity(rows.len());
-        for (record, expires) in rows {
-            if let Some((older, _)) = kept.pop_if(|(older, _)| *older == record) {
-                garbage.push((older.modified(), older.sub()));
-            }
-            kept.push((record, expires));
+    /// Takes a row up to the compaction point: state without history. Of several rows of a key
+    /// only the last is needed, and not even that if it is a deletion.
+    fn settle_at_start(
+        &mut self,
+        record: Record,
+        expires: Option<i64>,
+        garbage: &mut Vec<RowName>,
+    ) {
+        let name = |record: &Record| (record.modified(), record.sub());
+        garbage.extend(self.current(record.key()).as_ref().map(name));
+        if record.deleted() {
+            garbage.push(name(&record));
         }
-        kept.retain(|(record, _)| {
-            if record.deleted() {
-                garbage.push((record.modified(), record.sub()));
-            }
-            !record.deleted()
-        });
-        let mut mvcc = Mvcc::at_compaction(compacted);
-        mvcc.fill(kept);
-        (mvcc, garbage)
+        self.settle(record, expires);
     }
 
     /// Adds a change whose predecessor is what the key is now.
-    pub(crate) fn replay(&mut self, record: Record, expires: Option<i64>) {
+    fn replay(&mut self, record: Record, expires: Option<i64>) {
         let prev = self.current(record.key());
         self.push(Entry {
             record,
