@@ -13,9 +13,9 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 /// Bytes written between two checkpoints, roughly.
-pub(crate) const EVERY_BYTES: usize = 4 << 20;
+pub(crate) const EVERY_BYTES: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 /// Length of the log from which the writer helps: 32 MiB.
-pub(crate) const LIMIT_FRAMES: i64 = 8192;
+pub(crate) const LIMIT_FRAMES: i64 = if cfg!(test) { 64 } else { 8192 };
 
 /// The thread. Dropping it waits for the running checkpoint.
 #[derive(Debug)]

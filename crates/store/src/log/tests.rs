@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk_full;
+mod power_cut;
 
 use std::path::Path;
 use std::time::Duration;

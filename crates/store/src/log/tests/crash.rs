@@ -16,8 +16,10 @@ use crate::{Compare, Config, Durability, EventKind, Op, Outcome, Range, Revision
 
 const ROUNDS: u64 = 25;
 const WRITERS: u64 = 8;
-const DIRECTORY: &str = "TRANSOM_STORE_CRASH_DIR";
-const ROUND: &str = "TRANSOM_STORE_CRASH_ROUND";
+pub(crate) const DIRECTORY: &str = "TRANSOM_STORE_CRASH_DIR";
+pub(crate) const ROUND: &str = "TRANSOM_STORE_CRASH_ROUND";
+/// Writes a writer after which the child ends by itself; for ever without it.
+pub(crate) const WRITES: &str = "TRANSOM_STORE_CRASH_WRITES";
 
 /// Starts the ignored test `name` of this binary as a process of its own.
 #[expect(
@@ -54,11 +56,12 @@ fn writes_until_killed() {
     let Some(dir) = std::env::var_os(DIRECTORY) else {
         return;
     };
-    let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
+    let number = |name| std::env::var(name).map_or(u64::MAX, |text| text.parse().unwrap());
+    let (round, writes) = (number(ROUND), number(WRITES));
     let store = Store::open(&Config::new(&PathBuf::from(dir).join("store.db"))).unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();
-        std::thread::spawn(move || wait(write(store, writer, round)))
+        std::thread::spawn(move || wait(write(store, writer, round, writes)))
     });
     let writers: Vec<_> = writers.collect();
     for writer in writers {
@@ -66,8 +69,18 @@ fn writes_until_killed() {
     }
 }
 
-async fn write(store: Store, writer: u64, round: u64) {
-    for n in 0.. {
+pub(crate) fn is_durable(writer: u64) -> bool {
+    writer.is_multiple_of(2)
+}
+
+async fn write(store: Store, writer: u64, round: u64, writes: u64) {
+    // Relaxed writers go on for longer: at the end nothing is flushed for them.
+    let writes = if is_durable(writer) {
+        writes
+    } else {
+        writes.saturating_mul(2)
+    };
+    for n in 0..writes {
         let value = format!("{round}.{n}.{}", "x".repeat(300));
         let mut txn = put(&format!("/x/{writer}"), &value);
         // Two keys that have to stay alike, and some that come and go.
@@ -86,7 +99,7 @@ async fn write(store: Store, writer: u64, round: u64) {
             },
             _ => Op::Delete { key: extra },
         });
-        if writer % 2 == 1 {
+        if !is_durable(writer) {
             txn.durability = Durability::Relaxed;
         }
         match store.txn(txn).await.unwrap() {
