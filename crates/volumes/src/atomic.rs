@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path};
 
 use crate::VolumeError;
@@ -44,25 +44,24 @@ pub fn write_files(
     }
     let current = fs::read_link(dir.join(DATA)).ok();
     if let Some(current) = &current
-        && shows(&dir.join(current), files)
+        && shows(&dir.join(current), files, group)
     {
+        // A crash may have come between the contents and the names that lead to them.
+        let folder = current.to_string_lossy();
+        finish(dir, &folder, files)?;
         return Ok(false);
     }
     let folder = format!("..{stamp}");
     let new = dir.join(&folder);
     fs::create_dir(&new).map_err(VolumeError::io("create folder", &new))?;
-    set_mode(&new, 0o755)?;
+    own(&new, None, group)?;
+    set_mode(&new, folder_mode(group))?;
     for (name, file) in files {
         let path = new.join(name);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(VolumeError::io("create folder", parent))?;
-        }
+        make_parents(&new, name, group)?;
         fs::write(&path, &file.bytes).map_err(VolumeError::io("write", &path))?;
-        set_mode(&path, file.mode)?;
-        if file.owner.is_some() || group.is_some() {
-            std::os::unix::fs::chown(&path, file.owner, group)
-                .map_err(VolumeError::io("change the owner of", &path))?;
-        }
+        own(&path, file.owner, group)?;
+        set_mode(&path, effective_mode(file, group))?;
     }
     let link = dir.join(DATA_NEW);
     match fs::remove_file(&link) {
@@ -73,6 +72,12 @@ pub fn write_files(
     }
     symlink(&folder, &link).map_err(VolumeError::io("link", &link))?;
     fs::rename(&link, dir.join(DATA)).map_err(VolumeError::io("rename", &link))?;
+    finish(dir, &folder, files)?;
+    Ok(true)
+}
+
+/// Links the names to the current contents and removes what is left of earlier ones.
+fn finish(dir: &Path, folder: &str, files: &Files) -> Result<(), VolumeError> {
     let tops: BTreeSet<&str> = files
         .keys()
         .filter_map(|name| name.split('/').next())
@@ -83,8 +88,39 @@ pub fn write_files(
             symlink(Path::new(DATA).join(top), &link).map_err(VolumeError::io("link", &link))?;
         }
     }
-    clean(dir, &folder, &tops)?;
-    Ok(true)
+    clean(dir, folder, &tops)
+}
+
+/// Folders on the way to a file; the umask has no say in their mode.
+fn make_parents(new: &Path, name: &str, group: Option<u32>) -> Result<(), VolumeError> {
+    for (end, _) in name.match_indices('/') {
+        let folder = new.join(&name[..end]);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            result => result.map_err(VolumeError::io("create folder", &folder))?,
+        }
+        own(&folder, None, group)?;
+        set_mode(&folder, folder_mode(group))?;
+    }
+    Ok(())
+}
+
+fn own(path: &Path, owner: Option<u32>, group: Option<u32>) -> Result<(), VolumeError> {
+    if owner.is_none() && group.is_none() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, owner, group)
+        .map_err(VolumeError::io("change the owner of", path))
+}
+
+/// With an fsGroup the group may read in any case (roMask of volume_linux.go).
+fn effective_mode(file: &File, group: Option<u32>) -> u32 {
+    file.mode | if group.is_some() { 0o440 } else { 0 }
+}
+
+/// With an fsGroup folders hand their group down (setgid).
+fn folder_mode(group: Option<u32>) -> u32 {
+    if group.is_some() { 0o2755 } else { 0o755 }
 }
 
 /// Removes links and folders of earlier contents.
@@ -108,11 +144,15 @@ fn clean(dir: &Path, folder: &str, tops: &BTreeSet<&str>) -> Result<(), VolumeEr
     Ok(())
 }
 
-fn shows(folder: &Path, files: &Files) -> bool {
+fn shows(folder: &Path, files: &Files, group: Option<u32>) -> bool {
     let same = |(name, file): (&String, &File)| {
         let path = folder.join(name);
         fs::read(&path).is_ok_and(|bytes| bytes == file.bytes)
-            && fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == file.mode)
+            && fs::metadata(&path).is_ok_and(|meta| {
+                meta.permissions().mode() & 0o7777 == effective_mode(file, group)
+                    && file.owner.is_none_or(|owner| meta.uid() == owner)
+                    && group.is_none_or(|group| meta.gid() == group)
+            })
     };
     files.iter().all(same) && count(folder) == files.len()
 }
@@ -189,6 +229,38 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, ["..data", "..t3", "a"]);
+    }
+
+    #[test]
+    fn a_crash_before_the_links_is_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = files(&[("a", "1"), ("b", "2")]);
+        write_files(dir.path(), &one, "t1", None).unwrap();
+        fs::remove_file(dir.path().join("b")).unwrap();
+        fs::create_dir(dir.path().join("..half")).unwrap();
+        assert!(!write_files(dir.path(), &one, "t2", None).unwrap());
+        assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "2");
+        assert!(!dir.path().join("..half").exists());
+    }
+
+    #[test]
+    fn a_group_may_read_and_owners_are_kept() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped a_group_may_read_and_owners_are_kept: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut one = files(&[("sub/secret", "x")]);
+        let file = one.get_mut("sub/secret").unwrap();
+        (file.mode, file.owner) = (0o400, Some(1000));
+        assert!(write_files(dir.path(), &one, "t1", Some(2000)).unwrap());
+        assert!(!write_files(dir.path(), &one, "t2", Some(2000)).unwrap());
+        let show = |name: &str| {
+            let meta = fs::metadata(dir.path().join(name)).unwrap();
+            format!("{:o} {} {}", meta.mode() & 0o7777, meta.uid(), meta.gid())
+        };
+        assert_eq!(show("sub"), "2755 0 2000");
+        assert_eq!(show("sub/secret"), "440 1000 2000");
     }
 
     #[test]

@@ -15,13 +15,18 @@ pub fn make_tmpfs(dir: &Path, size_bytes: Option<u64>) -> Result<(), VolumeError
     if mounts_below(dir)?.iter().any(|mounted| mounted == dir) {
         return Ok(());
     }
-    let options = size_bytes
-        .map(|size| format!("size={size}"))
-        .unwrap_or_default();
-    let options = CString::new(options).unwrap_or_default();
+    let size = size_bytes.map(|size| format!("size={size}"));
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", dir, "tmpfs", flags, options.as_c_str())
-        .map_err(VolumeError::errno("mount tmpfs on", dir))
+    let try_mount = |options: Vec<&str>| {
+        let options = CString::new(options.join(",")).unwrap_or_default();
+        mount("tmpfs", dir, "tmpfs", flags, options.as_c_str())
+    };
+    // Secrets do not belong on a disk; kernels before 6.3 do not know the word.
+    match try_mount(size.as_deref().into_iter().chain(["noswap"]).collect()) {
+        Err(rustix::io::Errno::INVAL) => try_mount(size.as_deref().into_iter().collect()),
+        result => result,
+    }
+    .map_err(VolumeError::errno("mount tmpfs on", dir))
 }
 
 /// Takes away every mount at or below `dir`, the innermost first.
@@ -87,6 +92,26 @@ fn unescape(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_taken_away() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped memory_is_bounded_and_taken_away: needs root");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("precious"), "x").unwrap();
+        let (pod, dir) = (root.path().join("pod"), root.path().join("pod/vol ume"));
+        make_tmpfs(&dir, Some(64 << 10)).unwrap();
+        make_tmpfs(&dir, Some(64 << 10)).unwrap();
+        assert_eq!(mounts_below(&pod).unwrap(), std::slice::from_ref(&dir));
+        assert!(fs::write(dir.join("big"), vec![1; 1 << 20]).is_err());
+        std::os::unix::fs::symlink(outside.path(), pod.join("link")).unwrap();
+        remove_tree(&pod).unwrap();
+        remove_tree(&pod).unwrap();
+        assert!(!pod.exists() && outside.path().join("precious").exists());
+    }
 
     #[test]
     fn mountinfo_is_read_with_its_escapes() {

@@ -8,9 +8,10 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::VolumeError;
@@ -53,33 +54,116 @@ pub fn bind_sub_path(volume: &Path, sub_path: &str, target: &Path) -> Result<(),
     .map_err(VolumeError::errno("bind onto", target))
 }
 
-/// Opens a path below `volume`; what does not exist becomes a folder.
+/// Opens a path below `volume`; what does not exist becomes a folder with the volume's mode.
+/// Links are followed as long as they stay inside; new folders are never made through one.
 fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let stay = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let root = rustix::fs::open(volume, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(volume, folder, Mode::empty())?;
     match openat2(&root, sub_path, flags, Mode::empty(), stay) {
         Ok(opened) => return Ok(opened),
-        Err(rustix::io::Errno::NOENT) => {}
+        Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut at = root;
+    let mode = Mode::from_raw_mode(fstat(&root)?.st_mode & 0o7777);
+    let mut at = rustix::io::dup(&root)?;
+    let mut path = PathBuf::new();
     for part in Path::new(sub_path).components() {
         let Component::Normal(name) = part else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
-        match mkdirat(&at, name, Mode::from_raw_mode(0o750)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        path.push(name);
+        at = match openat2(&root, &path, folder, Mode::empty(), stay) {
+            Ok(next) => next,
+            Err(Errno::NOENT) => {
+                match mkdirat(&at, name, Mode::from_raw_mode(0o700)) {
+                    Ok(()) => {
+                        let no_links = stay | ResolveFlags::NO_SYMLINKS;
+                        let made = openat2(&at, name, folder, Mode::empty(), no_links)?;
+                        rustix::fs::fchmod(&made, mode)?;
+                        made
+                    }
+                    // Somebody else made it, or a link leads to nowhere.
+                    Err(Errno::EXIST) => openat2(&at, name, folder, Mode::empty(), stay)?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             Err(error) => return Err(error.into()),
-        }
-        let no_links = stay | ResolveFlags::NO_SYMLINKS;
-        at = openat2(
-            &at,
-            name,
-            flags | OFlags::DIRECTORY,
-            Mode::empty(),
-            no_links,
-        )?;
+        };
     }
     Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// Opens `sub_path` of a volume with traps in it; says what was found, or the error.
+    #[track_caller]
+    fn check(sub_path: &str, expect: Expect) {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("volume");
+        fs::create_dir_all(volume.join("inside")).unwrap();
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::write(volume.join("inside/file"), "x").unwrap();
+        symlink("inside", volume.join("near")).unwrap();
+        symlink("/etc", volume.join("far")).unwrap();
+        symlink("../..", volume.join("up")).unwrap();
+        symlink("nowhere", volume.join("dangling")).unwrap();
+        let got = match open(&volume, sub_path) {
+            Ok(opened) => {
+                let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&opened));
+                let path = fs::read_link(link).unwrap();
+                let path = path.strip_prefix(&volume).unwrap().display().to_string();
+                format!("{path} {:o}", fstat(&opened).unwrap().st_mode)
+            }
+            Err(error) => format!("error: {:?}", error.kind()),
+        };
+        expect.assert_eq(&got);
+        let mut outside = fs::read_dir(dir.path()).unwrap();
+        assert!(outside.next().is_some() && outside.next().is_none());
+    }
+
+    #[test]
+    fn what_exists_is_opened_and_the_rest_made() {
+        check("inside", expect!["inside 40755"]);
+        check("inside/file", expect!["inside/file 100644"]);
+        check("near/file", expect!["inside/file 100644"]);
+        check("new/deep", expect!["new/deep 41777"]);
+        check("near/new", expect!["inside/new 41777"]);
+    }
+
+    #[test]
+    fn nothing_leads_outside() {
+        check("far", expect!["error: CrossesDevices"]);
+        check("far/new", expect!["error: CrossesDevices"]);
+        check("up/x", expect!["error: CrossesDevices"]);
+        check("../x", expect!["error: CrossesDevices"]);
+        check("/etc", expect!["error: CrossesDevices"]);
+        check("inside/../../x", expect!["error: CrossesDevices"]);
+        check("new/../x", expect!["error: InvalidInput"]);
+        check("dangling/x", expect!["error: NotFound"]);
+        check("inside/file/x", expect!["error: NotADirectory"]);
+    }
+
+    #[test]
+    fn a_bind_shows_the_sub_path() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped a_bind_shows_the_sub_path: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, target) = (dir.path().join("volume"), dir.path().join("target/0"));
+        fs::create_dir_all(volume.join("a")).unwrap();
+        fs::write(volume.join("a/f"), "x").unwrap();
+        bind_sub_path(&volume, "a", &target).unwrap();
+        assert_eq!(fs::read_to_string(target.join("f")).unwrap(), "x");
+        crate::remove_tree(&dir.path().join("target")).unwrap();
+        assert_eq!(fs::read_to_string(volume.join("a/f")).unwrap(), "x");
+    }
 }
