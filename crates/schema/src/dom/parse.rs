@@ -65,7 +65,7 @@ impl LargeMaps {
     /// Whether one more path may be worked out; each may cost a walk along a list.
     pub(crate) fn may_report(&mut self) -> bool {
         self.reported += 1;
-        self.reported <= 1000
+        self.reported <= 200
     }
 
     fn slot(&self, map: Node, key: &str) -> u64 {

@@ -232,17 +232,17 @@ proptest! {
 /// Repeated keys far down a long list, and large maps in another order, stay cheap.
 #[test]
 fn hostile_documents_are_cheap() {
-    let mut text = format!("[{}{{", "0,".repeat(200_000));
-    text.push_str(&"\"a\":1,".repeat(100_000));
+    let mut text = format!("[{}{{", "0,".repeat(20_000));
+    text.push_str(&"\"a\":1,".repeat(50_000));
     text.push_str("\"a\":2}]");
     let parsed = Dom::parse_json_within(text.as_bytes(), &Limits::DEFAULT).unwrap();
-    assert_eq!(parsed.duplicates, ["[200000].a"]);
+    assert_eq!(parsed.duplicates, ["[20000].a"]);
     assert_eq!(parsed.dom.as_ref().list().last().unwrap().int("a"), Some(2));
     let keys = |order: &mut dyn Iterator<Item = u32>| {
         let entries: Vec<_> = order.map(|n| format!("\"k{n}\":{n}")).collect();
         Dom::parse_json(format!("{{{}}}", entries.join(",")).as_bytes()).unwrap()
     };
-    let up = keys(&mut (0..50_000));
-    let down = keys(&mut (0..50_000).rev());
+    let up = keys(&mut (0..20_000));
+    let down = keys(&mut (0..20_000).rev());
     assert!(up.equal(up.root(), &down, down.root()));
 }
