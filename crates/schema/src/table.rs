@@ -9,6 +9,8 @@
 //! Knows nothing of documents; `decode`, `encode`, `defaults` and the others walk both.
 
 mod builder;
+mod field;
+mod shape;
 mod text;
 
 use std::borrow::Cow;
@@ -16,6 +18,13 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub use builder::{Builder, NewField, TypeFlags};
+pub(crate) use field::{ABSENT_OMITTED, DEFAULTED};
+pub use field::{Field, ListType};
+use field::{
+    LIST_ATOMIC, LIST_MAP, LIST_SET, MAP_ATOMIC, MAP_GRANULAR, NULLABLE, OMIT_EMPTY, OMIT_ZERO,
+    POINTER, REQUIRED, ZERO_DEFAULT,
+};
+pub use shape::{Leaf, Shape};
 
 use crate::names::Name;
 
@@ -27,204 +36,11 @@ pub struct TypeId(pub(crate) u16);
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShapeId(pub(crate) u16);
 
-/// How a value is built.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Shape {
-    /// No fields of its own.
-    Leaf(Leaf),
-    /// An object with the fields of a type.
-    Struct(TypeId),
-    /// A list; `wrapped` ones are a message with one repeated field in protobuf.
-    List {
-        /// The items.
-        item: ShapeId,
-        /// See above.
-        wrapped: bool,
-    },
-    /// A map from strings.
-    Map {
-        /// The values.
-        value: ShapeId,
-    },
-}
-
-/// Kinds of values without fields.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Leaf {
-    /// A string, also of a named string type.
-    Str,
-    /// A boolean.
-    Bool,
-    /// 32 bits.
-    Int32,
-    /// 64 bits.
-    Int64,
-    /// 32 bits without sign.
-    Uint32,
-    /// 64 bits without sign.
-    Uint64,
-    /// 64-bit float.
-    Double,
-    /// 32-bit float.
-    Float,
-    /// Base64 text in JSON.
-    Bytes,
-    /// `metav1.Time`: RFC 3339 with seconds.
-    Time,
-    /// `metav1.MicroTime`: RFC 3339 with microseconds.
-    MicroTime,
-    /// `metav1.Duration`: Go's text.
-    Duration,
-    /// `resource.Quantity`.
-    Quantity,
-    /// `intstr.IntOrString`.
-    IntOrString,
-    /// `runtime.RawExtension`: any JSON.
-    Raw,
-    /// `metav1.FieldsV1`: any JSON.
-    Fields,
-    /// `apiextensions.JSON`: any JSON.
-    Json,
-    /// `apiextensions.JSONSchemaPropsOrBool`.
-    SchemaOrBool,
-    /// `apiextensions.JSONSchemaPropsOrArray`.
-    SchemaOrArray,
-    /// `apiextensions.JSONSchemaPropsOrStringArray`.
-    SchemaOrStrings,
-    /// An untyped value (`interface{}`; everything scalar of a custom resource).
-    Any,
-}
-
-/// How server-side apply and patches see a list.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum ListType {
-    /// One value.
-    Atomic,
-    /// Items with an identity; see [`Table::map_keys`].
-    Map,
-    /// Scalars, each at most once.
-    Set,
-}
-
 /// Text inside the table.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Span {
     pub(crate) start: u32,
     pub(crate) len: u32,
-}
-
-/// One field of a type. Texts about it are asked of its table.
-#[derive(Copy, Clone, Debug)]
-pub struct Field {
-    pub(crate) name: Span,
-    /// A static name's number, or a hash with the top bit set.
-    pub(crate) code: u32,
-    pub(crate) shape: ShapeId,
-    pub(crate) flags: u16,
-    /// Numbers from the outside in; zero ends the path.
-    pub(crate) proto: [u8; 4],
-    /// Facts that stay text: `L… M… S:… K:… G:… ^… E:… =…`.
-    pub(crate) rest: Span,
-}
-
-pub(crate) const POINTER: u16 = 1;
-pub(crate) const OMIT_EMPTY: u16 = 2;
-pub(crate) const OMIT_ZERO: u16 = 4;
-pub(crate) const REQUIRED: u16 = 8;
-pub(crate) const DEFAULTED: u16 = 16;
-pub(crate) const MAP_ATOMIC: u16 = 32;
-pub(crate) const MAP_GRANULAR: u16 = 64;
-pub(crate) const LIST_ATOMIC: u16 = 128;
-pub(crate) const LIST_MAP: u16 = 256;
-pub(crate) const LIST_SET: u16 = 512;
-pub(crate) const NULLABLE: u16 = 1024;
-/// An absent value is left out of JSON; follows from shape and the other flags.
-pub(crate) const ABSENT_OMITTED: u16 = 2048;
-/// The default is what an absent value means anyway.
-pub(crate) const ZERO_DEFAULT: u16 = 4096;
-
-impl Field {
-    /// The shape of the value; behind the pointer when it is one.
-    #[must_use]
-    pub fn shape(&self) -> ShapeId {
-        self.shape
-    }
-
-    /// The static name, with which [`crate::Dom::field`] finds the value.
-    #[must_use]
-    pub fn name(&self) -> Option<Name> {
-        (self.code < crate::names::STATIC).then_some(Name(self.code))
-    }
-
-    /// Whether Go holds it by pointer: present zero values are printed.
-    #[must_use]
-    pub fn pointer(&self) -> bool {
-        self.flags & POINTER != 0
-    }
-
-    /// Whether `omitempty` is set.
-    #[must_use]
-    pub fn omit_empty(&self) -> bool {
-        self.flags & OMIT_EMPTY != 0
-    }
-
-    /// Whether `omitzero` is set.
-    #[must_use]
-    pub fn omit_zero(&self) -> bool {
-        self.flags & OMIT_ZERO != 0
-    }
-
-    /// Whether OpenAPI lists it as required.
-    #[must_use]
-    pub fn required(&self) -> bool {
-        self.flags & REQUIRED != 0
-    }
-
-    /// Whether a custom resource's schema allows `null`.
-    #[must_use]
-    pub fn nullable(&self) -> bool {
-        self.flags & NULLABLE != 0
-    }
-
-    /// Protobuf field numbers from the outside in: `[2, 1]` is field 1 of the message in field
-    /// 2 (a Go struct that JSON inlines). Empty when protobuf does not have the field.
-    #[must_use]
-    pub fn proto(&self) -> &[u8] {
-        let end = self
-            .proto
-            .iter()
-            .position(|n| *n == 0)
-            .unwrap_or(self.proto.len());
-        &self.proto[..end]
-    }
-
-    /// The list type, when it is a list and has one.
-    #[must_use]
-    pub fn list_type(&self) -> Option<ListType> {
-        match self.flags & (LIST_ATOMIC | LIST_MAP | LIST_SET) {
-            LIST_ATOMIC => Some(ListType::Atomic),
-            LIST_MAP => Some(ListType::Map),
-            LIST_SET => Some(ListType::Set),
-            _ => None,
-        }
-    }
-
-    /// Whether an absent value is set to something else than its zero value.
-    pub(crate) fn has_default(&self) -> bool {
-        self.flags & (DEFAULTED | ZERO_DEFAULT) == DEFAULTED
-    }
-
-    /// Whether the map here is said to be granular (which it would be anyway).
-    #[must_use]
-    pub fn granular_map(&self) -> bool {
-        self.flags & MAP_GRANULAR != 0
-    }
-
-    /// Whether the map or struct here is one value for server-side apply.
-    #[must_use]
-    pub fn atomic_map(&self) -> bool {
-        self.flags & MAP_ATOMIC != 0
-    }
 }
 
 /// One type.
@@ -611,65 +427,6 @@ impl Table {
             Shape::Struct(id) => self.go_struct(id),
             Shape::List { item, .. } => format!("[]{}", self.go_shape(item)),
             Shape::Map { value } => format!("map[string]{}", self.go_shape(value)),
-        }
-    }
-}
-
-impl Shape {
-    /// Whether Go's omitempty can apply: not to structs by value.
-    #[inline]
-    pub(crate) fn can_be_empty(self) -> bool {
-        match self {
-            Shape::Struct(_) => false,
-            Shape::Leaf(leaf) => leaf.can_be_empty(),
-            _ => true,
-        }
-    }
-}
-
-impl Leaf {
-    fn can_be_empty(self) -> bool {
-        !matches!(
-            self,
-            Leaf::Time
-                | Leaf::MicroTime
-                | Leaf::Duration
-                | Leaf::Quantity
-                | Leaf::IntOrString
-                | Leaf::Raw
-                | Leaf::Fields
-                | Leaf::Json
-                | Leaf::SchemaOrBool
-                | Leaf::SchemaOrArray
-                | Leaf::SchemaOrStrings
-        )
-    }
-
-    /// The Go type, as error messages spell it.
-    #[must_use]
-    pub fn go_type(self) -> &'static str {
-        match self {
-            Leaf::Str => "string",
-            Leaf::Bool => "bool",
-            Leaf::Int32 => "int32",
-            Leaf::Int64 => "int64",
-            Leaf::Uint32 => "uint32",
-            Leaf::Uint64 => "uint64",
-            Leaf::Double => "float64",
-            Leaf::Float => "float32",
-            Leaf::Bytes => "[]uint8",
-            Leaf::Time => "v1.Time",
-            Leaf::MicroTime => "v1.MicroTime",
-            Leaf::Duration => "v1.Duration",
-            Leaf::Quantity => "resource.Quantity",
-            Leaf::IntOrString => "intstr.IntOrString",
-            Leaf::Raw => "runtime.RawExtension",
-            Leaf::Fields => "v1.FieldsV1",
-            Leaf::Json => "v1.JSON",
-            Leaf::SchemaOrBool => "v1.JSONSchemaPropsOrBool",
-            Leaf::SchemaOrArray => "v1.JSONSchemaPropsOrArray",
-            Leaf::SchemaOrStrings => "v1.JSONSchemaPropsOrStringArray",
-            Leaf::Any => "interface {}",
         }
     }
 }
