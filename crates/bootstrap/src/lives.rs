@@ -79,12 +79,8 @@ fn remove_groups(layout: &Arc<Layout>, cluster: &str, name: &str) -> Result<(), 
 /// Kills what is in a group and removes it. A shim may still be on its way into it: the next
 /// attempt gets it.
 pub(crate) fn remove_group(group: &Group) -> Result<(), Error> {
-    let exists = || {
-        let mut dirs = group.v1_dirs().into_iter().chain(group.unified_dir());
-        dirs.any(|dir| dir.exists())
-    };
     let mut attempt = 0;
-    while exists() {
+    while is_there(group) {
         // A group that was half made cannot be asked everything; what counts is its removal.
         let _ = group.kill();
         match group.remove() {
@@ -95,6 +91,12 @@ pub(crate) fn remove_group(group: &Group) -> Result<(), Error> {
         attempt += 1;
     }
     Ok(())
+}
+
+/// Whether a group exists in any hierarchy: a half-made one too.
+pub(crate) fn is_there(group: &Group) -> bool {
+    let mut dirs = group.v1_dirs().into_iter().chain(group.unified_dir());
+    dirs.any(|dir| dir.exists())
 }
 
 /// The environment that server and agents get: a search path, and what of ours concerns them.

@@ -175,6 +175,7 @@ fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Resu
     let mut findings = preflight::check(&preflight::Subject {
         root: place.root.clone(),
         port: port.filter(|_| !running),
+        cgroup: place.cgroup(),
         program: program.to_owned(),
     });
     match decide(up, place) {
@@ -229,6 +230,9 @@ pub fn down(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
         if place.lock_file().exists() {
             place.lock()?.remove()?;
             remove_empty(&place);
+        }
+        if may_run(&place) {
+            end_processes(&place, &[], false, progress)?;
         }
         return Err(Error::NoCluster(name.to_owned()));
     }

@@ -32,6 +32,8 @@ pub struct Subject {
     pub root: PathBuf,
     /// The API's port, when the user asked for one.
     pub port: Option<u16>,
+    /// The cluster's control group, which the check may make and remove again.
+    pub cgroup: String,
     /// The program that server and agents run.
     pub program: PathBuf,
 }
@@ -51,7 +53,7 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
         ));
     }
     findings.extend(namespaces());
-    findings.extend(control_groups());
+    findings.extend(control_groups(&subject.cgroup));
     if rustix::process::geteuid().is_root() {
         findings.extend(overlay());
         findings.extend(network());
@@ -209,7 +211,7 @@ fn reachable(root: &Path) -> Option<Finding> {
     ))
 }
 
-fn control_groups() -> Vec<Finding> {
+fn control_groups(path: &str) -> Vec<Finding> {
     let layout = match cgroups::Layout::detect() {
         Ok(layout) => layout,
         Err(error) => {
@@ -242,8 +244,10 @@ fn control_groups() -> Vec<Finding> {
     if rustix::process::geteuid().is_root() {
         let layout = std::sync::Arc::new(layout);
         let probe = || -> Result<(), cgroups::Error> {
-            let path = format!("/transom-probe-{}", std::process::id());
-            let group = cgroups::Group::new(&layout, &path)?;
+            let group = cgroups::Group::new(&layout, path)?;
+            if group.exists() {
+                return Ok(());
+            }
             let made = group.create();
             group.remove()?;
             made

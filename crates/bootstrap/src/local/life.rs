@@ -80,7 +80,7 @@ pub(super) fn may_run(place: &Place) -> bool {
     let group = || -> Result<Group, cgroups::Error> {
         Group::new(&Arc::new(Layout::detect()?), &place.cgroup())
     };
-    group().is_ok_and(|group| group.exists())
+    group().is_ok_and(|group| lives::is_there(&group))
 }
 
 /// Starts the control plane under a keeper, which starts it again whenever it ends.

@@ -38,6 +38,13 @@ struct World {
     folder: tempfile::TempDir,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // A test that failed half way leaves nothing either.
+        let _ = self.down();
+    }
+}
+
 impl World {
     fn new(name: &'static str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {

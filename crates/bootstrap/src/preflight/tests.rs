@@ -26,6 +26,7 @@ fn this_machine() {
     let subject = Subject {
         root: folder.path().join("a/b"),
         port: None,
+        cgroup: "/transom-preflight-test".into(),
         program: "/proc/self/exe".into(),
     };
     assert_eq!(findings(&subject), "");
@@ -40,6 +41,7 @@ fn obstacles() {
     let subject = Subject {
         root: PathBuf::from("/tmp"),
         port: Some(port),
+        cgroup: "/transom-preflight-test-2".into(),
         program: "/absent".into(),
     };
     let expected = format!(
