@@ -34,7 +34,7 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
     let extensions = request.extensions_mut();
     extensions.remove::<crate::UserInfo>();
     request.headers_mut().remove(http::header::AUTHORIZATION);
-    match kubelets.call(request).await {
+    match transport::streams::proxy_upgrade(request, kubelets.as_ref()).await {
         Ok(response) => Ok(response),
         Err(error) => {
             tracing::warn!(err = %base::Chain(&error), "kubelet");

@@ -139,7 +139,7 @@ impl Size {
         let text = std::str::from_utf8(json).ok()?;
         let field = |name: &str| {
             let (_, rest) = text.split_once(name)?;
-            let digits = rest.trim_start_matches(|c: char| c == '"' || c == ':' || c == ' ');
+            let digits = rest.trim_start_matches(['"', ':', ' ']);
             let end = digits
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(digits.len());

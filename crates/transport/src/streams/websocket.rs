@@ -17,6 +17,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
@@ -259,7 +261,12 @@ impl Writer {
 
     /// Tells the peer that this was all.
     pub async fn close(&mut self) {
-        let _ = self.sink.send(Message::Close(None)).await;
+        // Clients take a close without a code for a broken stream.
+        let normal = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        let _ = self.sink.send(Message::Close(Some(normal))).await;
     }
 }
 
