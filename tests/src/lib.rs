@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
+mod local_cluster;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod tidy;

@@ -167,7 +167,7 @@ fn matches(pattern: &str, line: &str) -> bool {
 }
 
 /// All scenario files of a folder.
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios")
         .join(folder);
