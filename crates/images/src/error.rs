@@ -114,21 +114,23 @@ pub enum ImageError {
         limit: u64,
     },
     /// A call to the file system failed.
-    #[error("{operation} {}: {cause}", path.display())]
+    #[error("{operation} {}", path.display())]
     File {
         /// What was tried.
         operation: &'static str,
         /// On which path.
         path: PathBuf,
         /// Why.
+        #[source]
         cause: io::Error,
     },
     /// A read from a stream (archive, network) failed.
-    #[error("read {what}: {cause}")]
+    #[error("read {what}")]
     Read {
         /// Which stream.
         what: String,
         /// Why.
+        #[source]
         cause: io::Error,
     },
     /// A worker ended without an answer.

@@ -164,6 +164,20 @@ impl Images {
         Ok(self.inner.image(&id, &record))
     }
 
+    /// The same, and holds the layers before anything can remove them: what a container starts
+    /// with.
+    pub async fn acquire(&self, reference: &str) -> Result<(Image, Hold), ImageError> {
+        let (image, hold) = {
+            let _busy = self.inner.busy.read().await;
+            let image = self.resolve(reference);
+            let image = image.ok_or_else(|| ImageError::NotPresent(reference.to_owned()))?;
+            let hold = self.hold(&image);
+            (image, hold)
+        };
+        self.ensure_unpacked(&image.id).await?;
+        Ok((image, hold))
+    }
+
     /// Imports an archive (OCI or docker, plain or compressed). `name` replaces its own names.
     pub async fn import(
         &self,

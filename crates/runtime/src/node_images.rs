@@ -84,12 +84,8 @@ fn name(spec: Option<&cri::ImageSpec>) -> Result<&str, CriError> {
 #[async_trait::async_trait]
 impl Images for NodeImages {
     async fn acquire(&self, reference: &str, container: &str) -> Result<Image, CriError> {
-        let found = self
-            .images
-            .ensure_unpacked(reference)
-            .await
-            .map_err(|e| error(&e))?;
-        let hold = self.images.hold(&found);
+        let acquired = self.images.acquire(reference).await;
+        let (found, hold) = acquired.map_err(|e| error(&e))?;
         self.holds.lock().insert(container.into(), hold);
         let first = |list: &[String]| list.first().cloned();
         let digest = first(&found.repo_digests);

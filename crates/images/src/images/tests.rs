@@ -106,7 +106,9 @@ async fn names_move_and_the_last_one_takes_the_image_along() {
     assert_eq!(old.layers[1], new.layers[1]);
     assert_eq!(files(folder.path(), "layers"), 3);
 
-    let hold = images.hold(&old);
+    let (acquired, hold) = images.acquire(&old.id).await.unwrap();
+    assert_eq!(acquired.layers, old.layers);
+    assert!(images.acquire("demo:9").await.is_err());
     images.remove(&old.id).await.unwrap();
     assert!(old.layers[0].exists(), "a container runs from it");
     drop(hold);
@@ -285,4 +287,54 @@ async fn docker_archives_are_read() {
     assert_eq!(image.id, images.resolve("hello:1").unwrap().id);
     assert_eq!(image.layers.len(), 2);
     assert_eq!(std::fs::read(image.layers[0].join("hello")).unwrap(), b"hi");
+}
+
+/// Runs only as the child of the test below: imports until it is killed.
+#[tokio::test]
+async fn child_that_imports() {
+    let Some(folder) = std::env::var_os("IMAGES_TEST_CHILD") else {
+        return;
+    };
+    let (images, _) = open(Path::new(&folder));
+    for round in 0.. {
+        let archive = demo(
+            &format!("demo:{}", round % 3),
+            format!("elf {round}").as_bytes(),
+        );
+        images.import(import_of(&archive), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn kill_9_leaves_a_whole_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = base::Rng::new(9);
+    let mut most = 0;
+    for _ in 0..20 {
+        #[expect(clippy::disallowed_methods, reason = "a process to kill")]
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .current_dir("/")
+            .args(["--exact", "images::tests::child_that_imports"])
+            .env("IMAGES_TEST_CHILD", folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(30 + rng.below(120))).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (images, _) = open(folder.path());
+        most = most.max(images.list().len());
+        for image in images.list() {
+            let app = std::fs::read_to_string(image.layers[0].join("app")).unwrap();
+            assert!(app.starts_with("elf "), "{app:?}");
+            assert!(image.layers[1].join("etc/base").exists());
+        }
+        images.sweep().await.unwrap();
+        for entry in std::fs::read_dir(folder.path().join("blobs/sha256")).unwrap() {
+            let path = entry.unwrap().path();
+            let digest = crate::Digest::of(&std::fs::read(&path).unwrap());
+            assert_eq!(digest.hex(), path.file_name().unwrap().to_str().unwrap());
+        }
+    }
+    assert!(most > 0, "the child never got to import anything");
 }

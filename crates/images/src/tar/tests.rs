@@ -14,13 +14,13 @@ fn list(archive: &[u8]) -> String {
         match reader.next() {
             Ok(None) => break,
             Err(error) => {
-                lines.push(format!("error: {error}"));
+                lines.push(format!("error: {}", base::Chain(&error)));
                 break;
             }
             Ok(Some(entry)) => {
                 let mut data = Vec::new();
                 if let Err(error) = reader.data().read_to_end(&mut data) {
-                    lines.push(format!("error: {error}"));
+                    lines.push(format!("error: {}", base::Chain(&error)));
                     break;
                 }
                 lines.push(format!(

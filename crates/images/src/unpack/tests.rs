@@ -388,7 +388,10 @@ fn bombs_and_wrong_diff_ids_are_refused() {
     let check = |blob: &[u8], diff_id: Digest, limits: Limits, expect: Expect| {
         let folder = tempfile::tempdir().unwrap();
         let got = unpack(blob, folder.path(), &[], diff_id, &limits);
-        expect.assert_eq(&got.map_or_else(|error| error.to_string(), |done| format!("{done:?}")));
+        expect.assert_eq(&got.map_or_else(
+            |error| base::Chain(&error).to_string(),
+            |done| format!("{done:?}"),
+        ));
     };
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&tar).unwrap();
@@ -490,4 +493,76 @@ fn gnu_tar_round_trip() {
         assert_eq!(strip(show(root)), strip(show(&source)), "{format}");
         assert!(std::fs::metadata(root.join("sparse")).unwrap().blocks() * 512 < 1 << 19);
     }
+}
+
+/// What the kernel makes of the folders: whiteouts hide, opaque folders cover.
+#[test]
+fn overlayfs_agrees() {
+    if !is_root("overlayfs") {
+        return;
+    }
+    let mut stack = Stack::new();
+    let base: Entries<'_> = &[
+        (b'5', "etc", "", 0o755, ""),
+        (b'0', "etc/gone", "", 0o644, "1"),
+        (b'0', "etc/stays", "", 0o644, "1"),
+        (b'5', "covered", "", 0o755, ""),
+        (b'0', "covered/old", "", 0o644, "1"),
+        (b'5', "replaced", "", 0o755, ""),
+        (b'0', "replaced/old", "", 0o644, "1"),
+        (b'5', "usr", "", 0o755, ""),
+        (b'2', "lib", "usr/lib", 0o777, ""),
+    ];
+    let top: Entries<'_> = &[
+        (b'0', "etc/.wh.gone", "", 0, ""),
+        (b'0', "covered/.wh..wh..opq", "", 0, ""),
+        (b'0', "covered/new", "", 0o644, "2"),
+        (b'0', ".wh.replaced", "", 0, ""),
+        (b'0', "replaced/new", "", 0o644, "2"),
+        (b'0', "lib/x", "", 0o644, "2"),
+    ];
+    stack.add(&archive(base)).unwrap();
+    stack.add(&archive(top)).unwrap();
+    let merged = stack.folder.path().join("merged");
+    std::fs::create_dir(&merged).unwrap();
+    let lowers: Vec<String> = stack
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| layer.display().to_string())
+        .collect();
+    let script = format!(
+        "mount -t overlay overlay -o lowerdir={} {} && cd {1} && find . | sort",
+        lowers.join(":"),
+        merged.display()
+    );
+    // A mount namespace of its own: nothing to clean up.
+    #[expect(clippy::disallowed_methods, reason = "the oracle")]
+    let seen = std::process::Command::new("unshare")
+        .current_dir("/")
+        .args(["-m", "sh", "-c", &script])
+        .output();
+    let Ok(seen) = seen else {
+        eprintln!("skipped overlayfs_agrees: no unshare");
+        return;
+    };
+    assert!(
+        seen.status.success(),
+        "{}",
+        String::from_utf8_lossy(&seen.stderr)
+    );
+    expect![[r#"
+        .
+        ./covered
+        ./covered/new
+        ./etc
+        ./etc/stays
+        ./lib
+        ./replaced
+        ./replaced/new
+        ./usr
+        ./usr/lib
+        ./usr/lib/x
+    "#]]
+    .assert_eq(&String::from_utf8_lossy(&seen.stdout));
 }
