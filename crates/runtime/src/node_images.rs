@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use base::Chain;
-use images::{Hold, ImageError};
+use base64::Engine as _;
+use images::{Auth, Hold, ImageError, Registries};
 use nodeapi::{Code, CriError, ImageService, cri};
 use parking_lot::Mutex;
 
@@ -17,15 +18,17 @@ use crate::images::{Image, ImageConfig, Images};
 #[derive(Debug)]
 pub struct NodeImages {
     images: images::Images,
+    registries: Registries,
     holds: Mutex<HashMap<String, Hold>>,
 }
 
 impl NodeImages {
-    /// Over an open store.
+    /// Over an open store, pulling from `registries`.
     #[must_use]
-    pub fn new(images: images::Images) -> NodeImages {
+    pub fn new(images: images::Images, registries: Registries) -> NodeImages {
         NodeImages {
             images,
+            registries,
             holds: Mutex::default(),
         }
     }
@@ -57,6 +60,38 @@ fn user(config: &images::ImageConfig) -> (Option<cri::Int64Value>, String) {
         (_, Ok(value)) => (Some(cri::Int64Value { value }), String::new()),
         (name, Err(_)) => (None, name.into()),
     }
+}
+
+/// Who pulls, as the kubelet found it in pull secrets.
+/// Source: containerd 2.x internal/cri/server/images/image_pull.go, ParseAuth.
+fn credentials(auth: Option<&cri::AuthConfig>) -> Result<Auth, CriError> {
+    let Some(auth) = auth else {
+        return Ok(Auth::Anonymous);
+    };
+    if !auth.registry_token.is_empty() {
+        return Ok(Auth::RegistryToken(auth.registry_token.clone()));
+    }
+    if !auth.identity_token.is_empty() {
+        return Ok(Auth::IdentityToken(auth.identity_token.clone()));
+    }
+    if !auth.username.is_empty() {
+        let (username, password) = (auth.username.clone(), auth.password.clone());
+        return Ok(Auth::Basic { username, password });
+    }
+    if auth.auth.is_empty() {
+        return Ok(Auth::Anonymous);
+    }
+    let bad = || CriError::invalid("the registry credentials are not base64 of name:password");
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(&auth.auth)
+        .map_err(|_| bad())?;
+    let text = String::from_utf8(bytes).map_err(|_| bad())?;
+    let (username, password) = text.split_once(':').ok_or_else(bad)?;
+    let password = password.trim_end_matches('\0');
+    Ok(Auth::Basic {
+        username: username.into(),
+        password: password.into(),
+    })
 }
 
 fn message(image: &images::Image) -> cri::Image {
@@ -153,10 +188,18 @@ impl ImageService for NodeImages {
         request: cri::PullImageRequest,
     ) -> Result<cri::PullImageResponse, CriError> {
         let name = name(request.image.as_ref())?;
-        Err(CriError::new(
-            Code::Unimplemented,
-            format!("pull {name}: this build imports images only"),
-        ))
+        let auth = credentials(request.auth.as_ref())?;
+        let pulled = self.images.pull(&self.registries, name, &auth, None).await;
+        let pulled = pulled.map_err(|e| {
+            let e = error(&e);
+            CriError::new(
+                e.code,
+                format!("failed to pull image {name:?}: {}", e.message),
+            )
+        })?;
+        Ok(cri::PullImageResponse {
+            image_ref: pulled.id,
+        })
     }
 
     async fn remove_image(
@@ -187,5 +230,31 @@ impl ImageService for NodeImages {
             image_filesystems: vec![filesystem.clone()],
             container_filesystems: vec![filesystem],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::credentials;
+    use images::Auth;
+    use nodeapi::cri::AuthConfig;
+
+    #[test]
+    fn credentials_of_pull_secrets() {
+        let auth = AuthConfig {
+            auth: "dXNlcjpwYTpzcw==".into(),
+            ..Default::default()
+        };
+        let expect = Auth::Basic {
+            username: "user".into(),
+            password: "pa:ss".into(),
+        };
+        assert!(credentials(Some(&auth)).unwrap() == expect);
+        let auth = AuthConfig {
+            auth: "!".into(),
+            ..Default::default()
+        };
+        assert!(credentials(Some(&auth)).is_err());
+        assert!(credentials(None).unwrap() == Auth::Anonymous);
     }
 }

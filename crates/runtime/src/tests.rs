@@ -969,7 +969,7 @@ async fn real_images_over_the_socket() {
         .import(std::io::Cursor::new(archive), None)
         .await
         .unwrap();
-    let node_images = Arc::new(crate::NodeImages::new(store));
+    let node_images = Arc::new(crate::NodeImages::new(store, images::Registries::default()));
     bed.shutdown.trigger();
     let shutdown = Shutdown::new();
     let config = bed.runtime.inner.config.clone();
