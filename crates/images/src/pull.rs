@@ -180,9 +180,10 @@ impl Pull {
         let layers = records.len();
         let (send, mut receive) = mpsc::channel(layers);
         let download = async move {
-            let blobs = manifest.layers.iter();
+            // Owned, so that the future is `Send` for any caller.
+            let blobs = manifest.layers.clone();
             let mut done = futures_util::stream::iter(blobs)
-                .map(|layer| self.blob(layer))
+                .map(async |layer| self.blob(&layer).await)
                 .buffered(PARALLEL);
             while let Some(result) = done.next().await {
                 result?;
