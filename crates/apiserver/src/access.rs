@@ -37,10 +37,30 @@ pub enum Decision {
     },
 }
 
+/// An answer to "what may they".
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// What is allowed for sure.
+    pub rules: Vec<registry::rbac::Rule>,
+    /// There may be more.
+    pub incomplete: bool,
+    /// Why.
+    pub error: String,
+}
+
 /// Decides whether a user may do it.
 pub trait Authorizer: Send + Sync {
     /// Decides.
     fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Decision;
+
+    /// What a user may do in a namespace, as far as it can be listed.
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Rules {
+        let _ = (user, namespace);
+        Rules {
+            incomplete: true,
+            ..Rules::default()
+        }
+    }
 }
 
 /// Lets administrators do everything and everybody see health and version; what is in force as

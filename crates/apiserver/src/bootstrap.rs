@@ -86,6 +86,11 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
         ));
     }
     all.extend(flow::objects());
+    for one in registry::rbac::bootstrap() {
+        let json = String::from_utf8_lossy(&one.object.as_ref().to_json()).into_owned();
+        let group = "rbac.authorization.k8s.io";
+        all.push(wanted(group, one.resource, &one.namespace, json));
+    }
     let mut ca = String::new();
     api::text::json_string(&mut ca, &server.config.client_ca_pem);
     all.push(wanted(

@@ -67,26 +67,52 @@ pub(crate) fn impersonated(
         .iter()
         .map(text)
         .collect();
-    let mut asked = vec![("users", "", name.clone())];
+    let uid = headers.get("impersonate-uid").map(text).unwrap_or_default();
+    let mut extra: Vec<(String, Vec<String>)> = Vec::new();
+    for (key, value) in headers {
+        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
+            let key = crate::request::unescape(key);
+            match extra.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, values)) => values.push(text(value)),
+                None => extra.push((key, vec![text(value)])),
+            }
+        }
+    }
     let account = name
         .strip_prefix("system:serviceaccount:")
         .and_then(|rest| rest.split_once(':'));
-    if let Some((namespace, account)) = account {
-        asked = vec![("serviceaccounts", namespace, account.to_owned())];
-    }
-    asked.extend(groups.iter().map(|group| ("groups", "", group.clone())));
-    for (resource, namespace, name) in asked {
-        let info = RequestInfo {
-            is_resource: true,
-            verb: "impersonate".into(),
-            version: "v1".into(),
-            resource: resource.into(),
+    let question = |group: &str, resource: &str, name: &str| RequestInfo {
+        is_resource: true,
+        verb: "impersonate".into(),
+        group: group.into(),
+        version: "v1".into(),
+        resource: resource.into(),
+        name: name.into(),
+        ..RequestInfo::default()
+    };
+    let mut asked = vec![match account {
+        Some((namespace, account)) => RequestInfo {
             namespace: namespace.into(),
-            name,
-            ..RequestInfo::default()
-        };
-        if !matches!(server.authorize(user, &info), Decision::Allow { .. }) {
-            return Err(forbidden(user, &info, ""));
+            ..question("", "serviceaccounts", account)
+        },
+        None => question("", "users", &name),
+    }];
+    asked.extend(groups.iter().map(|group| question("", "groups", group)));
+    for (key, values) in &extra {
+        asked.extend(values.iter().map(|value| RequestInfo {
+            subresource: key.clone(),
+            ..question("authentication.k8s.io", "userextras", value)
+        }));
+    }
+    if !uid.is_empty() {
+        asked.push(question("authentication.k8s.io", "uids", &uid));
+    }
+    for info in asked {
+        match server.authorize(user, &info) {
+            Decision::Allow { .. } => {}
+            Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+                return Err(forbidden(user, &info, &reason));
+            }
         }
     }
     if let Some((namespace, _)) = account
@@ -104,17 +130,6 @@ pub(crate) fn impersonated(
     };
     if !groups.iter().any(|group| group == known) {
         groups.push(known.to_owned());
-    }
-    let uid = headers.get("impersonate-uid").map(text).unwrap_or_default();
-    let mut extra: Vec<(String, Vec<String>)> = Vec::new();
-    for (key, value) in headers {
-        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
-            let key = crate::request::unescape(key);
-            match extra.iter_mut().find(|(k, _)| *k == key) {
-                Some((_, values)) => values.push(text(value)),
-                None => extra.push((key, vec![text(value)])),
-            }
-        }
     }
     Ok(Some(UserInfo {
         name,

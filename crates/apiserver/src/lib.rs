@@ -7,6 +7,8 @@
 
 pub mod access;
 mod answer;
+pub mod authn;
+pub mod authz;
 pub mod bootstrap;
 mod catalog;
 mod codec;

@@ -165,6 +165,11 @@ impl Server {
         self.authorizer.load().authorize(user, info)
     }
 
+    /// Asks the authorizer for what can be listed.
+    pub(crate) fn rules_for(&self, user: &UserInfo, namespace: &str) -> crate::access::Rules {
+        self.authorizer.load().rules_for(user, namespace)
+    }
+
     pub(crate) fn below(&self, bound: u64) -> u64 {
         self.rng.lock().below(bound.max(1))
     }

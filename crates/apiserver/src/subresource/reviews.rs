@@ -3,10 +3,12 @@
 //! Source: kubernetes v1.36.3 pkg/registry/{authentication,authorization}.
 
 use api::{Status, meta};
+use registry::rbac::Rule;
 use schema::{Dom, Node, Ref};
 use transport::{Request, Response};
 
 use super::body_as;
+use crate::access::Rules;
 use crate::verbs::Call;
 use crate::{Decision, RequestInfo, UserInfo, answer};
 
@@ -31,32 +33,68 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
         }
         "TokenReview" => token(&call, &mut body, status).await,
         "SelfSubjectRulesReview" => {
-            let everything = call.user.is_in("system:masters");
-            for list in ["resourceRules", "nonResourceRules"] {
-                let rules = body.new_list();
-                if everything {
-                    let rule = body.new_map();
-                    let keys: &[&str] = if list == "resourceRules" {
-                        &["verbs", "apiGroups", "resources"]
-                    } else {
-                        &["verbs", "nonResourceURLs"]
-                    };
-                    for key in keys {
-                        let values = body.new_list();
-                        let star = body.new_str("*");
-                        body.push(values, star);
-                        body.set(rule, key, values);
-                    }
-                    body.push(rules, rule);
-                }
-                body.set(status, list, rules);
+            let of = body
+                .as_ref()
+                .get("spec")
+                .map_or("", |spec| spec.str("namespace"));
+            if of.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
             }
-            body.set_bool(status, "incomplete", !everything);
+            rules(&call, &of.to_owned(), &mut body, status);
         }
         _ => access(&call, &mut body, status)?,
     }
     body.set(root, "status", status);
     Ok(answer::document(201, &body, &call.accepted))
+}
+
+/// What the caller may do, as far as it can be listed.
+fn rules(call: &Call, namespace: &str, body: &mut Dom, status: Node) {
+    let found = if call.user.is_in("system:masters") {
+        let all = || vec!["*".to_owned()];
+        let everything = Rule {
+            verbs: all(),
+            groups: all(),
+            resources: all(),
+            ..Rule::default()
+        };
+        let paths = Rule {
+            verbs: all(),
+            urls: all(),
+            ..Rule::default()
+        };
+        Rules {
+            rules: vec![everything, paths],
+            ..Rules::default()
+        }
+    } else {
+        call.server.rules_for(&call.user, namespace)
+    };
+    let lists = [body.new_list(), body.new_list()];
+    for rule in &found.rules {
+        let about_paths = !rule.urls.is_empty();
+        let map = body.new_map();
+        for (key, values) in [
+            ("verbs", &rule.verbs),
+            ("apiGroups", &rule.groups),
+            ("resources", &rule.resources),
+            ("resourceNames", &rule.names),
+            ("nonResourceURLs", &rule.urls),
+        ] {
+            for value in values {
+                let list = body.ensure_list(map, key);
+                let value = body.new_str(value);
+                body.push(list, value);
+            }
+        }
+        body.push(lists[usize::from(about_paths)], map);
+    }
+    body.set(status, "resourceRules", lists[0]);
+    body.set(status, "nonResourceRules", lists[1]);
+    body.set_bool(status, "incomplete", found.incomplete);
+    if !found.error.is_empty() {
+        body.set_str(status, "evaluationError", &found.error);
+    }
 }
 
 fn user_info(dom: &mut Dom, user: &UserInfo) -> Node {

@@ -6,14 +6,15 @@
 use api::{Status, meta};
 use registry::admission::{self, Operation};
 use registry::{Extra, Extras, StatusRule};
-use schema::Dom;
+use schema::{Dom, Ref};
 use store::{Compare, Durability, Op, Outcome, Revision, Txn};
 use transport::Response;
 
 use super::{Call, Stored, store_error, warn};
+use crate::authz::check_escalation;
 use crate::negotiate::Encoding;
 use crate::options::WriteOptions;
-use crate::{codec, object};
+use crate::{RequestInfo, UserInfo, codec, object};
 
 /// How often a create is tried when something else got in between.
 const ATTEMPTS: usize = 8;
@@ -184,12 +185,26 @@ impl Call {
                     &errors,
                 ));
             }
+            self.check_escalation(dom.as_ref(), None, &name)?;
             if let Some(allocate) = strategy.allocate {
                 allocate(cx, Some(dom), None, &mut extras)?;
             }
             admission::charge(cx, Operation::Create, dom.as_ref(), None, &mut extras)
         })?;
         Ok(extras)
+    }
+
+    /// Roles and bindings give no more than their author has.
+    pub(super) fn check_escalation(
+        &self,
+        new: Ref<'_>,
+        old: Option<Ref<'_>>,
+        name: &str,
+    ) -> Result<(), Status> {
+        let server = &self.server;
+        let authorize = |user: &UserInfo, info: &RequestInfo| server.authorize(user, info);
+        check_escalation(&self.user, &self.info, new, old, &server.lookup, &authorize)
+            .map_err(|reason| Status::forbidden(&self.gr(), name, &reason))
     }
 
     /// Puts what hooks want written into the transaction.

@@ -272,6 +272,7 @@ impl Call {
                     &errors,
                 ));
             }
+            self.check_escalation(new.as_ref(), Some(old), name)?;
             if let Some(allocate) = strategy.allocate
                 && subresource.is_empty()
             {
