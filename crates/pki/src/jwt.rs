@@ -124,7 +124,9 @@ impl KeySet {
     pub fn verify_json(&self, token: &str, now: Timestamp) -> Result<Vec<u8>, TokenError> {
         self.verify(token, now)?;
         let claims = token.split('.').nth(1).ok_or(TokenError::Malformed)?;
-        URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)
+        URL_SAFE_NO_PAD
+            .decode(claims)
+            .map_err(|_| TokenError::Malformed)
     }
 
     /// The key set as upstream serves it at /openid/v1/jwks.

@@ -205,9 +205,13 @@ fn nodes_keep_to_themselves() {
         "#]],
     );
     let stray = user("system:node:n1", &["system:authenticated"]);
-    world.check(&stray, &["GET /api/v1/nodes/n1"], expect![[r#"
+    world.check(
+        &stray,
+        &["GET /api/v1/nodes/n1"],
+        expect![[r#"
         GET /api/v1/nodes/n1: no
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -218,24 +222,36 @@ fn a_binding_counts_at_once() {
         "GET /api/v1/namespaces/a/pods/x/log",
         "DELETE /api/v1/namespaces/a/pods/x",
     ];
-    world.check(&jane, questions, expect![[r#"
+    world.check(
+        &jane,
+        questions,
+        expect![[r#"
         GET /api/v1/namespaces/a/pods/x/log: no
         DELETE /api/v1/namespaces/a/pods/x: no
-    "#]]);
+    "#]],
+    );
     world.put(
         "rolebindings/a/edit",
         r#"{"metadata":{"name":"edit","namespace":"a"},"roleRef":{"kind":"ClusterRole","name":"edit"},
             "subjects":[{"kind":"User","name":"jane"}]}"#,
     );
-    world.check(&jane, questions, expect![[r#"
+    world.check(
+        &jane,
+        questions,
+        expect![[r#"
         GET /api/v1/namespaces/a/pods/x/log: yes
         DELETE /api/v1/namespaces/a/pods/x: yes
-    "#]]);
+    "#]],
+    );
     world.delete("rolebindings/a/edit");
-    world.check(&jane, questions, expect![[r#"
+    world.check(
+        &jane,
+        questions,
+        expect![[r#"
         GET /api/v1/namespaces/a/pods/x/log: no
         DELETE /api/v1/namespaces/a/pods/x: no
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
