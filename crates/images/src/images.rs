@@ -227,8 +227,8 @@ impl Images {
         Ok(images)
     }
 
-    /// Removes a name; the image goes with its last one, or at once when asked for by id. A held
-    /// image's layers stay on disk until it is let go. Removing what is not there is fine.
+    /// Removes an image and all its names, as CRI wants it, by any of them. A held image's layers
+    /// stay on disk until it is let go. Removing what is not there is fine.
     pub async fn remove(&self, reference: &str) -> Result<(), ImageError> {
         let inner = self.inner.clone();
         let reference = reference.to_owned();

@@ -87,7 +87,7 @@ async fn an_archive_becomes_an_image() {
 }
 
 #[tokio::test]
-async fn names_move_and_the_last_one_takes_the_image_along() {
+async fn names_move_and_layers_go_when_nobody_holds_them() {
     let folder = tempfile::tempdir().unwrap();
     let (images, _) = open(folder.path());
     images

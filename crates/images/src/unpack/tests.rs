@@ -566,3 +566,95 @@ fn overlayfs_agrees() {
     "#]]
     .assert_eq(&String::from_utf8_lossy(&seen.stdout));
 }
+
+/// Whatever the entries say, nothing outside the layer's folder changes.
+mod containment {
+    use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
+
+    use super::{Digest, Limits, Path, PathBuf, Writer, unpack};
+
+    #[derive(Clone, Debug)]
+    struct Step {
+        flag: u8,
+        path: String,
+        link: String,
+    }
+
+    /// Short paths of parts that meet each other often; OUT stands for the folder to reach.
+    fn path() -> impl Strategy<Value = String> {
+        let parts = ["a", "b", "c", "..", ".", "", ".wh.a", ".wh..wh..opq", "OUT"];
+        prop::collection::vec(prop::sample::select(parts.to_vec()), 1..5)
+            .prop_map(|parts| parts.join("/"))
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let flag = prop::sample::select(vec![b'0', b'1', b'2', b'5', b'6']);
+        let step = (flag, path(), path(), any::<bool>());
+        let step = step.prop_map(|(flag, path, link, absolute)| Step {
+            flag,
+            path,
+            link: if absolute {
+                format!("OUT/{link}")
+            } else {
+                link
+            },
+        });
+        prop::collection::vec(step, 1..12)
+    }
+
+    fn outside(root: &Path) -> Vec<(PathBuf, String)> {
+        let mut seen = Vec::new();
+        let mut todo = vec![root.to_owned()];
+        while let Some(folder) = todo.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let stat = std::fs::symlink_metadata(&path).unwrap();
+                if stat.is_dir() {
+                    todo.push(path.clone());
+                }
+                let detail = format!(
+                    "{:?} {:?} {:?}",
+                    stat.permissions(),
+                    stat.len(),
+                    stat.modified()
+                );
+                seen.push((path, detail));
+            }
+        }
+        seen.sort();
+        seen
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_escapes(layers in prop::collection::vec(steps(), 1..4)) {
+            if !super::is_root("nothing_escapes") {
+                return Ok(());
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("out");
+            std::fs::create_dir_all(out.join("a/b")).unwrap();
+            std::fs::write(out.join("c"), "precious").unwrap();
+            let before = outside(&out);
+            let mut parents: Vec<PathBuf> = Vec::new();
+            for (number, steps) in layers.iter().enumerate() {
+                let target = folder.path().join(format!("layer{number}"));
+                std::fs::create_dir(&target).unwrap();
+                // One entry after the other, so that a refused one does not hide the rest.
+                for length in 1..=steps.len() {
+                    let mut tar = Writer::new(Vec::new());
+                    for step in &steps[..length] {
+                        let name = |text: &str| text.replace("OUT", out.to_str().unwrap());
+                        let (path, link) = (name(&step.path), name(&step.link));
+                        tar.entry(step.flag, path.as_bytes(), link.as_bytes(), 0o6777, b"x").unwrap();
+                    }
+                    let tar = tar.finish().unwrap();
+                    let _ = unpack(&tar[..], &target, &parents, Digest::of(&tar), &Limits::default());
+                }
+                parents.insert(0, target);
+            }
+            prop_assert_eq!(before, outside(&out));
+            prop_assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1 + layers.len());
+        }
+    }
+}
