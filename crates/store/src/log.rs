@@ -5,6 +5,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod files;
 pub(crate) mod load;
+mod rows;
 pub(crate) mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;

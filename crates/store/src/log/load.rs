@@ -1,8 +1,6 @@
 //! From rows to the core: reading a database at start.
 //!
-//! Rows up to the compaction point make the state there; those behind it are replayed and become
-//! history, so that watches resume over a restart. A row that compaction left behind because the
-//! process ended in the middle is recognised and handed back for deletion.
+//! Owns what is checked before anything is believed, and how an unclean stop is judged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +8,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::StoreError;
-use crate::codec::Decoder;
 use crate::log::files::{APPLICATION_ID, FORMAT};
+use crate::log::rows;
 use crate::mvcc::{Mvcc, RowName};
-use crate::record::{Entry, Record};
 use crate::seal::Sealer;
 
 /// Revisions skipped after a power cut: far more than can be written between two flushes.
@@ -36,7 +33,7 @@ pub(crate) fn row_id((revision, sub): RowName) -> i64 {
     (revision << 12 | u64::from(sub)).cast_signed()
 }
 
-fn row_name(id: i64) -> RowName {
+pub(crate) fn row_name(id: i64) -> RowName {
     let id = id.cast_unsigned();
     (id >> 12, u16::try_from(id & 0xfff).unwrap_or_default())
 }
@@ -123,7 +120,7 @@ pub(crate) fn load(
         }
     }
     let compacted = meta("compacted")?.cast_unsigned();
-    let (mut mvcc, garbage) = rows(connection, path, sealer, compacted)?;
+    let (mut mvcc, garbage) = rows::read(connection, path, sealer, compacted)?;
     let mut gaps = connection
         .prepare("SELECT low, high FROM gap ORDER BY low")
         .map_err(failed)?;
@@ -149,63 +146,6 @@ pub(crate) fn load(
     })
 }
 
-fn rows(
-    connection: &Connection,
-    path: &Path,
-    sealer: &Arc<dyn Sealer>,
-    compacted: u64,
-) -> Result<(Mvcc, Vec<RowName>), StoreError> {
-    let damaged = |detail: String| StoreError::Damaged {
-        path: path.to_owned(),
-        detail,
-    };
-    let failed = |cause| sqlite_error("read", path, cause);
-    let mut decoder = Decoder::new(Arc::clone(sealer)).map_err(|cause| StoreError::File {
-        operation: "decompress",
-        path: path.to_owned(),
-        cause: Arc::new(cause),
-    })?;
-    let mut mvcc = Mvcc::at_compaction(compacted);
-    let mut garbage = Vec::new();
-    let mut select = connection
-        .prepare("SELECT id, key, created, expires, sum, value FROM log ORDER BY id")
-        .map_err(failed)?;
-    let mut rows = select.query([]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let wrong = |cause: rusqlite::types::FromSqlError| damaged(cause.to_string());
-        let id: i64 = row.get(0).map_err(failed)?;
-        let key = row.get_ref(1).map_err(failed)?.as_blob().map_err(wrong)?;
-        let created: i64 = row.get(2).map_err(failed)?;
-        let expires: Option<i64> = row.get(3).map_err(failed)?;
-        let sum: i64 = row.get(4).map_err(failed)?;
-        let value = row
-            .get_ref(5)
-            .map_err(failed)?
-            .as_blob_or_null()
-            .map_err(wrong)?;
-        if checksum(id, key, created, expires, value) != sum {
-            return Err(damaged(format!("checksum of row {id} is wrong")));
-        }
-        let (revision, sub) = row_name(id);
-        let record = match value {
-            None => Record::tombstone(key, revision, sub),
-            Some(sealed) => {
-                let value = decoder.decode(key, sealed).map_err(|cause| {
-                    let key = crate::txn::display(key);
-                    damaged(format!("value of {key} at {revision}: {cause}"))
-                })?;
-                Record::put(key, value, created.cast_unsigned(), revision, sub)
-            }
-        };
-        if revision <= compacted {
-            mvcc.settle_at_start(record, expires, &mut garbage);
-        } else {
-            mvcc.replay(record, expires);
-        }
-    }
-    Ok((mvcc, garbage))
-}
-
 /// Tells a damaged database from one that cannot be read.
 pub(crate) fn sqlite_error(
     operation: &'static str,
@@ -225,33 +165,5 @@ pub(crate) fn sqlite_error(
             path,
             cause: Arc::new(cause),
         },
-    }
-}
-
-impl Mvcc {
-    /// Takes a row up to the compaction point: state without history. Of several rows of a key
-    /// only the last is needed, and not even that if it is a deletion.
-    fn settle_at_start(
-        &mut self,
-        record: Record,
-        expires: Option<i64>,
-        garbage: &mut Vec<RowName>,
-    ) {
-        let name = |record: &Record| (record.modified(), record.sub());
-        garbage.extend(self.current(record.key()).as_ref().map(name));
-        if record.deleted() {
-            garbage.push(name(&record));
-        }
-        self.settle(record, expires);
-    }
-
-    /// Adds a change whose predecessor is what the key is now.
-    fn replay(&mut self, record: Record, expires: Option<i64>) {
-        let prev = self.current(record.key());
-        self.push(Entry {
-            record,
-            prev,
-            expires,
-        });
     }
 }

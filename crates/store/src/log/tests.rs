@@ -524,3 +524,48 @@ fn half_done_compaction() {
         (&dump(&store, None), &dump(&store, Some(Revision(30))))
     );
 }
+
+/// Room is given back to the file system once history has let go of it.
+#[test]
+fn files_shrink() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        seal: Seal::Off,
+        ..config(dir.path())
+    };
+    let store = Store::open(&config).unwrap();
+    let mut rng = base::Rng::new(5);
+    for n in 0..100 {
+        let mut value = vec![0; 100_000];
+        rng.bytes(&mut value);
+        commit(
+            &store,
+            Txn::create(Bytes::from(format!("/{n}")), value.into()).relaxed(),
+        );
+    }
+    let store = {
+        drop(store);
+        Store::open(&config).unwrap()
+    };
+    let size = || std::fs::metadata(&config.path).unwrap().len();
+    assert!(size() > 10_000_000);
+    for n in 0..100 {
+        commit(
+            &store,
+            Txn::delete(Bytes::from(format!("/{n}")), Revision(n + 2)).relaxed(),
+        );
+    }
+    store.compact(store.current_revision()).unwrap();
+    // One more turn: what waits is done while nobody asks for anything.
+    let until = tokio::time::Instant::now() + Duration::from_secs(10);
+    let free = || -> i64 {
+        let db = Connection::open(&config.path).unwrap();
+        db.query_row("SELECT count(*) FROM log", [], |row| row.get(0))
+            .unwrap()
+    };
+    while free() > 0 && tokio::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(store);
+    assert!(size() < 4_000_000, "{}", size());
+}
