@@ -146,6 +146,7 @@ impl Store {
         let sealer = |exists| config.sealer(exists);
         let (log, loaded, sealer) =
             Sqlite::open(&config.path, config.ceiling_bytes, sealer, &config.boot_id)?;
+        let compacted = loaded.mvcc.compacted().0;
         let core = Core::new(loaded.mvcc);
         let encoder = Arc::new(Encoder::new(sealer));
         let writer = Writer::start(Parts {
@@ -155,6 +156,7 @@ impl Store {
             encoder: Arc::clone(&encoder),
             retention: config.retention,
             path: config.path.clone(),
+            compacted,
             garbage: loaded.garbage,
         })?;
         Ok(Store {
@@ -179,6 +181,7 @@ impl Store {
             encoder: Arc::clone(&encoder),
             retention,
             path: PathBuf::from("memory"),
+            compacted: 0,
             garbage: Vec::new(),
         })?;
         Ok(Store {

@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) retention: Retention,
     /// Where the log is, for messages.
     pub(crate) path: std::path::PathBuf,
+    /// How far the log is compacted.
+    pub(crate) compacted: u64,
     /// Rows to delete that were found at start.
     pub(crate) garbage: Vec<RowName>,
 }

@@ -569,3 +569,19 @@ fn files_shrink() {
     drop(store);
     assert!(size() < 4_000_000, "{}", size());
 }
+
+/// A compaction right after the start, and the end right after it: kept all the same.
+#[test]
+fn compaction_before_the_writer_got_going() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    commit(&Store::open(&config).unwrap(), put("/a", ""));
+    for n in 0..20 {
+        let store = Store::open(&config).unwrap();
+        store.compact(store.current_revision()).unwrap();
+        drop(store);
+        let store = Store::open(&config).unwrap();
+        assert_eq!(store.compacted_revision().0, 2 + n);
+        commit(&store, put("/a", ""));
+    }
+}

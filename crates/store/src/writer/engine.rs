@@ -60,10 +60,9 @@ type Answered = (Request, Outcome, Range<usize>);
 impl Engine {
     pub(crate) fn new(mut parts: Parts) -> Engine {
         let unneeded = VecDeque::from(std::mem::take(&mut parts.garbage));
-        let (revision, purged) = {
-            let view = parts.core.view.read();
-            (view.revision().0, view.compacted().0)
-        };
+        let revision = parts.core.view.read().revision().0;
+        // Not the view's: somebody may have compacted it before this thread got going.
+        let purged = parts.compacted;
         Engine {
             parts,
             unflushed: None,
