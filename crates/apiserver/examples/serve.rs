@@ -1,101 +1,20 @@
 //! A control plane on 127.0.0.1 with keys of its own, for clients and suites from outside.
 //!
 //! `cargo run -p apiserver --example serve -- DIR PORT` writes DIR/kubeconfig. Client
-//! certificates and service-account tokens are believed; certificate users in system:masters may
-//! do everything. Nothing of this is used by the product.
+//! certificates and service-account tokens are believed, roles and nodes decide. Nothing of this is used by the product.
 #![expect(clippy::unwrap_used, reason = "an example may stop")]
 #![expect(clippy::print_stdout, reason = "it talks to a terminal")]
 
 use std::sync::Arc;
 
-use apiserver::{
-    Authenticator, Authorizer, Config, Decision, Front, RequestInfo, Server, SignedTokens, UserInfo,
-};
+use apiserver::authn::{self, Anonymous};
+use apiserver::{Config, Front, Server, SignedTokens};
 use base::{Clock, Shutdown, SystemClock};
-use http::request::Parts;
 use pki::jwt::{KeySet, SigningKey};
 use transport::server::{ServerConfig, serve};
 use transport::tls::{Certificates, ClientCas, ServerTls};
-use transport::{BoxFuture, PeerCertificates};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-
-struct Authn {
-    keys: KeySet,
-    clock: Arc<dyn Clock>,
-}
-
-impl Authenticator for Authn {
-    fn authenticate<'a>(
-        &'a self,
-        parts: &'a Parts,
-    ) -> BoxFuture<'a, Result<Option<UserInfo>, String>> {
-        let bearer = parts
-            .headers
-            .get("authorization")
-            .and_then(|v| v.to_str().ok());
-        let result = match (parts.extensions.get::<PeerCertificates>(), bearer) {
-            (_, Some(text)) => {
-                let token = text.trim_start_matches("Bearer ");
-                self.keys
-                    .verify(token, self.clock.now())
-                    .map_err(|e| e.to_string())
-                    .map(|claims| {
-                        let name = claims
-                            .get("sub")
-                            .and_then(|s| s.as_str())
-                            .unwrap_or_default()
-                            .to_owned();
-                        let namespace = name.split(':').nth(2).unwrap_or_default().to_owned();
-                        Some(UserInfo {
-                            name,
-                            groups: vec![
-                                "system:serviceaccounts".into(),
-                                format!("system:serviceaccounts:{namespace}"),
-                                "system:authenticated".into(),
-                            ],
-                            ..UserInfo::default()
-                        })
-                    })
-            }
-            (Some(chain), None) if !chain.0.is_empty() => pki::parse_subject(&chain.0[0])
-                .map_err(|e| e.to_string())
-                .map(|subject| {
-                    let mut groups = subject.organizations;
-                    groups.push("system:authenticated".into());
-                    Some(UserInfo {
-                        name: subject.cn,
-                        groups,
-                        ..UserInfo::default()
-                    })
-                }),
-            _ => Ok(None),
-        };
-        Box::pin(std::future::ready(result))
-    }
-}
-
-struct Authz;
-
-impl Authorizer for Authz {
-    fn authorize(&self, user: &UserInfo, info: &RequestInfo) -> Decision {
-        let trusted = [
-            "system:masters",
-            "system:nodes",
-            "system:serviceaccounts:kube-system",
-        ];
-        let component = user.name.starts_with("system:kube-");
-        let health = !info.is_resource && (info.path.ends_with("z") || info.path == "/version");
-        if component || health || trusted.iter().any(|group| user.is_in(group)) {
-            return Decision::Allow {
-                reason: String::new(),
-            };
-        }
-        Decision::NoOpinion {
-            reason: String::new(),
-        }
-    }
-}
 
 #[tokio::main]
 async fn main() {
@@ -153,8 +72,7 @@ async fn main() {
         ISSUER,
     )));
     let api = Server::open(config).await.unwrap();
-    api.set_authenticator(Arc::new(Authn { keys, clock }));
-    api.set_authorizer(Arc::new(Authz));
+    authn::secure(&api, keys, Anonymous::Everywhere).unwrap();
     let tls = ServerTls {
         certificates: Certificates::from_pem(server.cert_pem.as_bytes(), server.key_pem.as_bytes())
             .unwrap(),

@@ -17,9 +17,11 @@ use http::request::Parts;
 use pki::jwt::KeySet;
 use registry::Lookup;
 use ring::digest::{SHA256, digest};
+use store::StoreError;
 use transport::{BoxFuture, PeerCertificates};
 
-use crate::{Authenticator, UserInfo};
+use crate::authz::Authz;
+use crate::{Authenticator, Server, UserInfo};
 
 /// What the group of everybody who said who they are is called.
 const AUTHENTICATED: &str = "system:authenticated";
@@ -51,6 +53,24 @@ pub struct TokenChecks {
     pub lookup: Arc<dyn Lookup>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Puts in force: who sent a request by certificate and token, and what they may by node and role.
+/// `keys` are those whose tokens are believed; issuer and audiences are those of the server's own
+/// tokens.
+pub fn secure(server: &Server, keys: KeySet, anonymous: Anonymous) -> Result<(), StoreError> {
+    let own = server.config.tokens.as_ref();
+    let checks = TokenChecks {
+        keys,
+        issuers: own.map(|tokens| tokens.issuer()).into_iter().collect(),
+        audiences: own.map(|tokens| tokens.audiences()).unwrap_or_default(),
+        lookup: server.lookup(),
+        clock: Arc::clone(&server.config.clock),
+    };
+    let authz = Authz::new(server.store().clone(), server.root())?;
+    server.set_authenticator(Arc::new(Authn::new(checks, anonymous)));
+    server.set_authorizer(Arc::new(authz));
+    Ok(())
 }
 
 /// The chain of authenticators.
