@@ -27,6 +27,9 @@ pub fn write_json(table: &Table, ty: TypeId, dom: &Dom, node: Node, out: &mut Ve
     Encoder { table, dom, out }.object(ty, Some(node), 0);
 }
 
+/// The zero of `metav1.Time`, which prints as `null`.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
 /// Zero values of types that contain themselves end here; no document is nested deeper.
 const DEPTH: usize = 1024;
 
@@ -124,11 +127,17 @@ impl Encoder<'_> {
     fn present(&mut self, field: &Field, node: Node, depth: usize) {
         let shape = self.table.shape(field.shape);
         let value = self.dom.value(node);
-        let kept = matches!(shape, Shape::Leaf(Leaf::Any | Leaf::Raw));
+        let kept = matches!(
+            shape,
+            Shape::Leaf(Leaf::Any | Leaf::Raw | Leaf::SchemaOrArray | Leaf::SchemaOrStrings)
+        );
         if value == Value::Null && !kept {
             return self.field(field, None, depth);
         }
         if !field.pointer() && field.omit_empty() && self.empty(shape, node) {
+            return;
+        }
+        if field.omit_zero() && value == Value::Str(ZERO_TIME) {
             return;
         }
         self.key(field);
@@ -236,7 +245,7 @@ impl Encoder<'_> {
             }
             (Leaf::Any, Value::List | Value::Map) => self.sorted(node),
             (Leaf::Double, Value::Float(f)) => write_float(self.out, f),
-            (Leaf::Time, Value::Str("" | "0001-01-01T00:00:00Z"))
+            (Leaf::Time, Value::Str("" | ZERO_TIME))
             | (Leaf::MicroTime, Value::Str("" | "0001-01-01T00:00:00.000000Z")) => {
                 self.out.extend_from_slice(b"null");
             }

@@ -4,6 +4,8 @@
 //! pkg/util/intstr/intstr.go, pkg/runtime/extension.go; apiextensions-apiserver v0.36.3
 //! pkg/apis/apiextensions/v1/marshal.go.
 
+use base64::Engine as _;
+
 use super::{Abort, DecodeError, Decoder, Place, quantity, time};
 use crate::dom::{Node, Number, Text};
 use crate::table::{Leaf, ShapeId};
@@ -39,6 +41,7 @@ impl Decoder<'_> {
             (Leaf::Any, _) => return self.any(place, true),
             (Leaf::Raw | Leaf::Fields | Leaf::Json, _) => return self.any(place, false),
             (Leaf::Bytes, Some(b'"')) => self.bytes()?,
+            (Leaf::Bytes, Some(b'[')) => self.byte_list()?,
             (Leaf::Time | Leaf::MicroTime | Leaf::Duration, Some(b'"')) => self.time(leaf)?,
             (Leaf::Time | Leaf::MicroTime | Leaf::Duration, _) => {
                 return Err(self.own_type("string"));
@@ -77,6 +80,7 @@ impl Decoder<'_> {
     #[cold]
     fn own_type(&mut self, wanted: &str) -> Abort {
         let found = match self.lex.peek() {
+            Some(b'"') => "string",
             Some(b'{') => "object",
             Some(b'[') => "array",
             Some(b't' | b'f') => "bool",
@@ -134,6 +138,51 @@ impl Decoder<'_> {
         }
     }
 
+    /// Bytes as a list of numbers, which Go takes too.
+    fn byte_list(&mut self) -> Result<Node, Abort> {
+        self.enter()?;
+        let mut bytes = Vec::new();
+        while self.lex.peek() != Some(b']') {
+            let start = self.lex.pos;
+            match self.lex.peek() {
+                Some(b'-' | b'0'..=b'9') => match self.lex.number()? {
+                    Number::Int(n) if u8::try_from(n).is_ok() => bytes.push(n as u8),
+                    _ => {
+                        let text = self.lex.src.get(start..self.lex.pos).unwrap_or_default();
+                        self.wrong(&format!("number {text}"), None, Some("uint8"));
+                    }
+                },
+                Some(b'n') => {
+                    self.lex.literal("null")?;
+                    bytes.push(0);
+                }
+                _ => {
+                    if let Abort::Value(error) = self.own_type("uint8") {
+                        self.error.get_or_insert(*error);
+                        self.skip()?;
+                    } else {
+                        return Err(Abort::Syntax);
+                    }
+                }
+            }
+            match self.lex.peek() {
+                Some(b',') => {
+                    self.lex.pos += 1;
+                    if self.lex.peek() == Some(b']') {
+                        return Err(self.lex.unexpected("looking for beginning of value").into());
+                    }
+                }
+                Some(b']') => break,
+                _ => return Err(self.lex.unexpected("after array element").into()),
+            }
+        }
+        self.lex.pos += 1;
+        self.depth -= 1;
+        Ok(self
+            .dom
+            .new_str(&base64::engine::general_purpose::STANDARD.encode(&bytes)))
+    }
+
     fn time(&mut self, leaf: Leaf) -> Result<Node, Abort> {
         let token = self.lex.string()?;
         let text = &token.read(self.lex.src);
@@ -169,8 +218,20 @@ impl Decoder<'_> {
     }
 
     /// A JSON schema, or the other thing that may stand in its place. Upstream reads these with
-    /// a parser of their own, which is not strict.
+    /// a parser of their own, which is not strict and stops at a wrong type.
     fn schema_or(&mut self, leaf: Leaf, place: Place) -> Result<Node, Abort> {
+        let before = self.error.take();
+        let node = self.schema_or_other(leaf, place)?;
+        match self.error.take() {
+            Some(error) => Err(Abort::Value(Box::new(error))),
+            None => {
+                self.error = before;
+                Ok(node)
+            }
+        }
+    }
+
+    fn schema_or_other(&mut self, leaf: Leaf, place: Place) -> Result<Node, Abort> {
         let Some(schema) = self.table.schema_props() else {
             return self.any(place, false);
         };
@@ -184,10 +245,22 @@ impl Decoder<'_> {
                 while self.lex.peek() != Some(b']') {
                     match self.lex.peek() {
                         Some(b'{') => self.object(schema, Some((list, None)))?,
+                        Some(b'n') => {
+                            self.lex.literal("null")?;
+                            let zero = self.dom.new_map();
+                            self.attach(Some((list, None)), zero);
+                            zero
+                        }
                         _ => return Err(self.own_type("v1.JSONSchemaProps")),
                     };
                     match self.lex.peek() {
-                        Some(b',') => self.lex.pos += 1,
+                        Some(b',') => {
+                            self.lex.pos += 1;
+                            if self.lex.peek() == Some(b']') {
+                                let place = "looking for beginning of value";
+                                return Err(self.lex.unexpected(place).into());
+                            }
+                        }
                         Some(b']') => break,
                         _ => return Err(self.lex.unexpected("after array element").into()),
                     }
@@ -219,22 +292,19 @@ fn check_base64(text: &[u8]) -> Result<bool, usize> {
     let mut sextets = 0usize;
     let mut padding = 0usize;
     let mut clean = true;
-    let mut last = 0u8;
     for (at, b) in text.iter().enumerate() {
         match b {
             b'\r' | b'\n' => clean = false,
             b'=' if sextets % 4 >= 2 && padding < 4 - sextets % 4 => padding += 1,
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => {
                 sextets += 1;
-                last = *b;
             }
             _ => return Err(at),
         }
     }
-    // Unused low bits must not make two texts of one value: re-encoding would differ.
-    let _ = last;
     match (sextets % 4, padding) {
         (0, 0) | (2, 2) | (3, 1) => Ok(clean),
+        (rest, 0) => Err(text.len() - rest),
         _ => Err(text.len()),
     }
 }

@@ -50,10 +50,10 @@ impl Reader<'_> {
 
     fn refuse(&self, element: &str) -> String {
         format!(
-            "parsing time {:?} as {:?}: cannot parse {:?} as {element:?}",
-            self.text,
+            "parsing time {} as {:?}: cannot parse {} as {element:?}",
+            quote(self.text),
             self.layout,
-            self.rest()
+            quote(self.rest())
         )
     }
 
@@ -79,7 +79,7 @@ impl Reader<'_> {
     }
 
     fn range(&self, what: &str) -> String {
-        format!("parsing time {:?}: {what} out of range", self.text)
+        format!("parsing time {}: {what} out of range", quote(self.text))
     }
 
     fn read(mut self, micro: bool) -> Result<Moment, String> {
@@ -110,9 +110,9 @@ impl Reader<'_> {
         let offset = self.zone()?;
         if !self.rest().is_empty() {
             return Err(format!(
-                "parsing time {:?}: extra text: {:?}",
-                self.text,
-                self.rest()
+                "parsing time {}: extra text: {}",
+                quote(self.text),
+                quote(self.rest())
             ));
         }
         if day < 1 || day > days_in(year, month) {
@@ -173,6 +173,23 @@ impl Reader<'_> {
         self.at += 6;
         Ok(sign * (hours * 3600 + minutes * 60))
     }
+}
+
+/// Text as Go's time package quotes it: bytes beyond ASCII in hexadecimal.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for b in text.bytes() {
+        match b {
+            b'"' | b'\\' => {
+                out.push('\\');
+                out.push(b as char);
+            }
+            b' '..=0x7f => out.push(b as char),
+            _ => out.push_str(&format!("\\x{b:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn leap(year: i64) -> bool {
