@@ -62,6 +62,15 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// The kernel refused the device program of a group.
+    #[error("restrict the devices of control group {path}")]
+    Devices {
+        /// The group.
+        path: String,
+        /// Cause.
+        #[source]
+        cause: io::Error,
+    },
     /// The host has no hierarchy with this controller.
     #[error("the {controller} controller is not available on this host")]
     NoController {

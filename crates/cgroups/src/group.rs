@@ -219,12 +219,11 @@ impl Group {
         }
     }
 
-    /// Applies device rules in order. On v2 they need a BPF program: not supported here.
+    /// Applies device rules, the last match counting: by the v1 controller where there is one,
+    /// else by a BPF program on the unified group. Once per group.
     pub fn apply_devices(&self, rules: &[DeviceRule]) -> Result<(), Error> {
         let Some(hierarchy) = self.layout.v1_of("devices") else {
-            return Err(Error::NoController {
-                controller: "devices",
-            });
+            return self.apply_devices_by_program(rules);
         };
         let dir = hierarchy.dir(&self.path);
         for rule in rules {
@@ -236,6 +235,22 @@ impl Group {
             write(&dir.join(file), &rule.text())?;
         }
         Ok(())
+    }
+
+    pub(crate) fn apply_devices_by_program(&self, rules: &[DeviceRule]) -> Result<(), Error> {
+        if rules == [DeviceRule::allow_all()] {
+            return Ok(());
+        }
+        let Some(group) = self.unified_fd()? else {
+            return Err(Error::NoController {
+                controller: "devices",
+            });
+        };
+        let program = crate::program::assemble(rules);
+        crate::program::attach(&group, &program).map_err(|cause| Error::Devices {
+            path: self.path.clone(),
+            cause,
+        })
     }
 
     /// Kills every task of the group and of the groups below it. `cgroup.kill` where the

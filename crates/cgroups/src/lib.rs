@@ -13,6 +13,7 @@ mod files;
 mod group;
 mod layout;
 mod limits;
+mod program;
 mod stats;
 
 pub use device::{DeviceKind, DeviceRule};

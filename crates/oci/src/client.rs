@@ -408,15 +408,31 @@ pub(crate) fn run_daemon(
         clippy::disallowed_methods,
         reason = "explicit directory, environment and streams"
     )]
-    let mut child = std::process::Command::new(binary.executable())
-        .arg(role)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(format!("execute {}: {e}", binary.path().display())))?;
+    let spawn = || {
+        std::process::Command::new(binary.executable())
+            .arg(role)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    let mut attempts = 0;
+    let mut child = loop {
+        match spawn() {
+            // Another thread forked while the binary was being written: its child holds the file
+            // until it executes.
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && attempts < 50 => {
+                attempts += 1;
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            other => {
+                let executed = format!("execute {}", binary.path().display());
+                break other.map_err(|e| failed(format!("{executed}: {e}")))?;
+            }
+        }
+    };
     let sent = child.stdin.take().map(|mut stdin| stdin.write_all(spec));
     let output = child
         .wait_with_output()

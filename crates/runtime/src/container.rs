@@ -342,11 +342,9 @@ fn make(
             localhost_profile: localhost_profile(inner, &config)?,
             hostname: hostname.trim(),
         })?;
-        if inner.layout.v1_of("devices").is_some() {
-            group
-                .apply_devices(&spec::device_rules(&spec, &config))
-                .map_err(|e| cgroup_error("restrict the container's devices", &e))?;
-        }
+        group
+            .apply_devices(&spec::device_rules(&spec, &config))
+            .map_err(|e| cgroup_error("restrict the container's devices", &e))?;
         write_config(&dir, &config)?;
         write(&dir.join("process"), &spec.process.to_bytes())?;
         let shim = sandbox.live_shim()?;

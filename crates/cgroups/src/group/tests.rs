@@ -137,3 +137,41 @@ fn paths_that_climb_are_refused() {
     }
     assert!(Group::new(&layout, "/").unwrap().remove().is_err());
 }
+
+/// The same rules by the kernel's verifier, on a group that a shell is moved into.
+#[test]
+fn device_programs_are_enforced_on_the_unified_tree() {
+    let Some(own) = own("program") else { return };
+    if own.0.unified_dir().is_none() {
+        println!("skipped: no unified tree");
+        return;
+    }
+    let rules = [
+        DeviceRule::deny_all(),
+        DeviceRule::allow_char(Some(1), Some(3), "rwm"),
+        DeviceRule::allow_char(Some(1), Some(9), "r"),
+    ];
+    own.0.apply_devices_by_program(&rules).unwrap();
+    let script = format!(
+        "echo $$ > {}/cgroup.procs; (: < /dev/null) && echo null; (: < /dev/urandom) && echo r; \
+         (: > /dev/urandom) || echo no-w; (: < /dev/zero) || echo no-zero",
+        own.0.unified_dir().unwrap().display()
+    );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test process with explicit arguments"
+    )]
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .env_clear()
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        text,
+        "null\nr\nno-w\nno-zero\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -106,3 +106,72 @@ fn node_lives_respawns_its_agent_and_ends() {
     rustix::mount::unmount(state.join("net"), rustix::mount::UnmountFlags::DETACH).unwrap();
     assert!(Node::find(&state).unwrap().is_none());
 }
+
+/// A node runs containers as the host does: this very test program, started inside one, passes.
+#[test]
+fn containers_run_inside_a_node() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: not root");
+        return;
+    }
+    let dir = tempfile::Builder::new()
+        .prefix("transom-node-")
+        .tempdir_in("/var/tmp")
+        .unwrap();
+    let layout = Arc::new(Layout::detect().unwrap());
+    let path = format!("/transom-nested-{}", std::process::id());
+    let bed = Bed {
+        group: Group::new(&layout, &path).unwrap(),
+        dir,
+    };
+    bed.group.create().unwrap();
+    let binary = ShimBinary::install(&bed.dir.path().join("bin")).unwrap();
+    // The writable folders of a node are on a real file system.
+    let private = bed.dir.path().join("private");
+    fs::create_dir(&private).unwrap();
+    let spec = NodeInitSpec {
+        name: "nested".into(),
+        directory: bed.dir.path().join("state"),
+        lowers: vec!["/".into()],
+        upper: bed.dir.path().join("upper"),
+        work: bed.dir.path().join("work"),
+        at: bed.dir.path().join("at"),
+        mounts: vec![crate::defaults::bind(
+            &private.to_string_lossy(),
+            "/var/tmp",
+            0,
+        )],
+        net: "new".into(),
+        cgroup: bed.group.clone(),
+        args: ["/bin/sleep", "1000"].map(Into::into).into(),
+        env: vec![crate::defaults::PATH.into()],
+        log: bed.dir.path().join("agent.log"),
+        stop_grace: Duration::from_secs(1),
+        sysctls: Vec::new(),
+    };
+    let node = spawn(&binary, &spec).unwrap();
+    let tests = std::env::current_exe()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    let mut program = vec![tests, "--test-threads=2".into()];
+    program.push("client::tests".into());
+    let output = node.command(&binary, &program).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        text.contains("test result: ok") && !text.contains("ok. 0 passed"),
+        "{text}"
+    );
+    node.kill().unwrap();
+    assert!(node.wait(Duration::from_secs(5)).unwrap());
+    rustix::mount::unmount(
+        spec.directory.join("net"),
+        rustix::mount::UnmountFlags::DETACH,
+    )
+    .unwrap();
+}
