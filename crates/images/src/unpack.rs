@@ -5,6 +5,7 @@
 //! Source: OCI image specification 1.1 layer.md.
 
 mod below;
+mod path;
 mod tree;
 
 use std::io::{self, BufReader, Read};
