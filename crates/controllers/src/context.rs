@@ -20,8 +20,11 @@ pub struct Controller {
 /// See the fields.
 #[derive(Clone)]
 pub struct Context {
-    /// The API under the controller's identity.
+    /// The API under the controller's identity: what it writes and looks up.
     pub client: Client,
+    /// The API under the controller manager's identity: lists and watches, as upstream's shared
+    /// informers; the controllers' own roles hold no such rights.
+    pub informers: Client,
     /// Records events.
     pub recorder: Recorder,
     /// Wall time.

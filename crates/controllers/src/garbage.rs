@@ -49,7 +49,7 @@ pub(crate) fn start(context: Context) {
     let crds = wake.clone();
     let gvr = api::Gvr::new("apiextensions.k8s.io", "v1", "customresourcedefinitions");
     Reflector::new(
-        context.client.resource(&gvr),
+        context.informers.resource(&gvr),
         ListOptions::default(),
         Cache::new(Vec::new()),
     )
@@ -119,7 +119,7 @@ impl World {
     }
 
     fn reflect(self: Arc<Self>, served: &Served, path: &str, shutdown: &Shutdown) {
-        let api = self.context.client.resource(&served.gvr);
+        let api = self.context.informers.resource(&served.gvr);
         let (world, path, served) = (self.clone(), path.to_owned(), served.clone());
         let outer = self.context.shutdown.clone();
         let inner = shutdown.clone();

@@ -26,7 +26,9 @@ pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
     let namespaces = Reflector::new(
-        context.client.resource(&Gvr::new("", "v1", "namespaces")),
+        context
+            .informers
+            .resource(&Gvr::new("", "v1", "namespaces")),
         ListOptions::default(),
         Cache::new(Vec::new()),
     )

@@ -32,7 +32,7 @@ pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
     let nodes = Reflector::new(
-        context.client.resource(&Gvr::new("", "v1", "nodes")),
+        context.informers.resource(&Gvr::new("", "v1", "nodes")),
         ListOptions::default(),
         Cache::new(Vec::new()),
     )
@@ -41,7 +41,7 @@ pub(crate) fn start(context: Context) {
     let add = queue.clone();
     let gvr = Gvr::new("coordination.k8s.io", "v1", "leases");
     let leases = Reflector::new(
-        context.client.namespaced(&gvr, "kube-node-lease"),
+        context.informers.namespaced(&gvr, "kube-node-lease"),
         ListOptions::default(),
         Cache::new(Vec::new()),
     )

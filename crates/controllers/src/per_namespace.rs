@@ -82,7 +82,9 @@ fn start(context: Context, wanted: Wanted) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
     let namespaces = Reflector::new(
-        context.client.resource(&Gvr::new("", "v1", "namespaces")),
+        context
+            .informers
+            .resource(&Gvr::new("", "v1", "namespaces")),
         ListOptions::default(),
         Cache::new(Vec::new()),
     )
@@ -95,7 +97,7 @@ fn start(context: Context, wanted: Wanted) {
     let add = queue.clone();
     let objects = Reflector::new(
         context
-            .client
+            .informers
             .resource(&Gvr::new("", "v1", wanted.resource)),
         ListOptions {
             fields: format!("metadata.name={}", wanted.name),

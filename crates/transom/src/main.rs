@@ -1,3 +1,24 @@
-//! The one binary: argv[0] or a subcommand chooses an applet.
+//! The one binary: a subcommand, or the name it is called by, chooses an applet.
+//!
+//! Owns the command line and the assembly of processes; every ability lives in a crate of its own.
 
-fn main() {}
+mod agent;
+mod cli;
+mod demo;
+mod hello;
+mod inbox;
+mod local;
+mod report;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            report::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

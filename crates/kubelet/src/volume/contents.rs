@@ -147,13 +147,12 @@ pub(super) async fn files(
                 }
             }
             Source::Token(body) => {
-                let token =
-                    request_token(client, pod, body)
-                        .await
-                        .map_err(|cause| VolumeError::Fetch {
-                            name: name.clone(),
-                            cause,
-                        })?;
+                let token = match fresh_token(&dir.join(body.str("path")), body) {
+                    Some(token) => token,
+                    None => request_token(client, pod, body).await.map_err(|cause| {
+                        VolumeError::Fetch { name: name.clone(), cause }
+                    })?,
+                };
                 let mode = token_mode(default_mode, group);
                 files.insert(body.str("path").to_owned(), file(token.into_bytes(), mode));
             }
