@@ -150,7 +150,10 @@ pub(super) async fn files(
                 let token = match fresh_token(&dir.join(body.str("path")), body) {
                     Some(token) => token,
                     None => request_token(client, pod, body).await.map_err(|cause| {
-                        VolumeError::Fetch { name: name.clone(), cause }
+                        VolumeError::Fetch {
+                            name: name.clone(),
+                            cause,
+                        }
                     })?,
                 };
                 let mode = token_mode(default_mode, group);
