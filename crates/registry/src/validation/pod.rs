@@ -34,8 +34,8 @@ pub(crate) fn grace(pod: Ref<'_>, asked: Option<i64>) -> i64 {
 pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
     let root = dom.root();
     let qos = api::pod::compute_qos(dom.as_ref()).as_str();
-    let status = dom.new_map();
-    dom.set(root, "status", status);
+    dom.remove(root, "status");
+    let status = ensure_map(dom, root, "status");
     dom.set_str(status, "phase", "Pending");
     dom.set_str(status, "qosClass", qos);
     let gated = dom
