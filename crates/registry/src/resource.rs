@@ -316,6 +316,8 @@ pub struct Resource {
     pub selectable: Vec<Selectable>,
     /// Its rules.
     pub strategy: Strategy,
+    /// The definition that made it; none for built-in rows.
+    pub definition: Option<Arc<Dom>>,
 }
 
 impl Resource {
@@ -342,6 +344,7 @@ impl Resource {
             columns: Columns::default(),
             selectable: Vec::new(),
             strategy: Strategy::DEFAULT,
+            definition: None,
         }
     }
 

@@ -296,6 +296,12 @@ impl Call {
         if foreground {
             finalizers.push("foregroundDeletion".to_owned());
         }
+        if self.resource().kind == "CustomResourceDefinition"
+            && !own.is_deleting()
+            && !finalizers.iter().any(|name| name == crate::custom::FINALIZER)
+        {
+            finalizers.push(crate::custom::FINALIZER.to_owned());
+        }
         if finalizers.is_empty() {
             new.remove(map, "finalizers");
             return;
