@@ -94,6 +94,11 @@ pub(crate) fn parse(stored: &[u8], revision: u64) -> Dom {
 pub(crate) fn load(resource: &Resource, view: &View, stored: &[u8], revision: u64) -> Dom {
     let mut dom = parse(stored, revision);
     to_view(resource, view, &mut dom);
+    if let registry::Types::Custom(table, ty) = &view.types {
+        // A definition may have got defaults after the object was written.
+        let root = dom.root();
+        schema::apply_defaults(table, *ty, &mut dom, root);
+    }
     dom
 }
 
@@ -115,7 +120,7 @@ pub(crate) fn json(
     revision: u64,
     item: bool,
 ) -> Vec<Bytes> {
-    if view.convert.is_none() {
+    if view.convert.is_none() && resource.definition.is_none() {
         let head = if item {
             Head::of_item(resource, view)
         } else {

@@ -157,6 +157,10 @@ pub(crate) struct WriteOptions {
     pub(crate) validation: String,
     pub(crate) manager: String,
     pub(crate) force: Option<bool>,
+    /// The client must name the revision it replaces (PUT of some kinds).
+    pub(crate) names_revision: bool,
+    /// The object brings its field managers (server-side apply).
+    pub(crate) managed: bool,
 }
 
 impl WriteOptions {
@@ -187,6 +191,7 @@ impl WriteOptions {
             validation: validation.to_owned(),
             manager: manager.to_owned(),
             force: flag(query, "force"),
+            ..WriteOptions::default()
         })
     }
 }

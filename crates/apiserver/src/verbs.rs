@@ -3,6 +3,7 @@
 //! A [`Call`] is one request about one resource. What all verbs share is here: contexts for
 //! hooks, decoding, warnings, the text of refusals.
 
+mod apply;
 mod create;
 mod delete;
 mod patch;

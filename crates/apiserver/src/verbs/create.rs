@@ -43,7 +43,7 @@ impl Call {
         mut dom: Dom,
         options: &WriteOptions,
     ) -> Result<(Dom, Option<Stored>), Status> {
-        let generated = self.fill(&mut dom)?;
+        let generated = self.fill(&mut dom, options.managed)?;
         let mut last = Status::internal("create: too many conflicts");
         for _ in 0..ATTEMPTS {
             let mut attempt = dom.clone();
@@ -118,7 +118,7 @@ impl Call {
     }
 
     /// Metadata that the server owns. Says whether the name must be generated.
-    fn fill(&self, dom: &mut Dom) -> Result<bool, Status> {
+    fn fill(&self, dom: &mut Dom, managed: bool) -> Result<bool, Status> {
         let root = dom.root();
         let map = dom.ensure_map(root, "metadata");
         let own = meta::of(dom.as_ref());
@@ -150,7 +150,9 @@ impl Call {
             "generation",
             "resourceVersion",
         ] {
-            dom.remove(map, key);
+            if key != "managedFields" || !managed {
+                dom.remove(map, key);
+            }
         }
         dom.set_str(map, "uid", &self.server.uid());
         let now = api::time::format_seconds(self.server.config.clock.now());

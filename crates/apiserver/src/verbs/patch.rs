@@ -47,7 +47,7 @@ pub(crate) fn kind_of(request: &Request, custom: bool) -> Result<Kind, Status> {
             let accepted: Vec<&str> = ACCEPTED
                 .iter()
                 .filter(|mime| !(custom && mime.contains("strategic")))
-                .filter(|mime| !mime.contains("apply"))
+                .filter(|mime| !mime.contains("cbor"))
                 .copied()
                 .collect();
             Err(Status::unsupported_media_type(&accepted))
@@ -78,6 +78,9 @@ impl Call {
         subresource: &str,
     ) -> Result<Response, Status> {
         let options = WriteOptions::parse(&self.query, "PatchOptions")?;
+        if super::apply::is_apply(&request) {
+            return self.apply(request, subresource, options).await;
+        }
         let custom = matches!(self.view().types, Types::Custom(..));
         let kind = kind_of(&request, custom)?;
         if options.force.is_some() {

@@ -42,7 +42,9 @@ impl Call {
         body: &[u8],
         subresource: &str,
     ) -> Result<Response, Status> {
-        let options = WriteOptions::parse(&self.query, "UpdateOptions")?;
+        let mut options = WriteOptions::parse(&self.query, "UpdateOptions")?;
+        options.names_revision =
+            !self.resource().strategy.unconditional_update && subresource.is_empty();
         let (dom, warnings) = self.decode(encoding, body, &options)?;
         let own = meta::of(dom.as_ref());
         if own.name().is_empty() && !self.info.name.is_empty() {
@@ -105,7 +107,10 @@ impl Call {
             };
             let old = object::parse(&current.value, current.revision);
             let mut new = change(&old)?;
-            let bound = self.preconditions(&new, &old, name, subresource)?;
+            let bound = self.preconditions(&new, &old, name, options.names_revision)?;
+            if !options.managed {
+                self.track(&mut new, &old, subresource, options);
+            }
             let extras = self.prepare_update(&mut new, old.as_ref(), subresource, options)?;
             if options.dry_run {
                 return Ok(Changed::Dry(new));
@@ -153,7 +158,7 @@ impl Call {
     }
 
     /// Whether the client named the revision; an error if it is another one.
-    fn preconditions(&self, new: &Dom, old: &Dom, name: &str, sub: &str) -> Result<bool, Status> {
+    fn preconditions(&self, new: &Dom, old: &Dom, name: &str, named: bool) -> Result<bool, Status> {
         let (new, old) = (meta::of(new.as_ref()), meta::of(old.as_ref()));
         if !new.uid().is_empty() && new.uid() != old.uid() {
             let cause = format!(
@@ -165,7 +170,7 @@ impl Call {
         }
         let wanted = new.resource_version();
         if wanted.is_empty() || wanted == "0" {
-            if !self.resource().strategy.unconditional_update && sub.is_empty() {
+            if named {
                 let at = Path::new("metadata").child("resourceVersion");
                 let raw = api::BadValue::Raw("0".to_owned());
                 let error = FieldError::invalid(&at, raw, "must be specified for an update");
@@ -214,9 +219,7 @@ impl Call {
         ] {
             restore(new, map, key, before);
         }
-        for key in ["managedFields", "selfLink"] {
-            new.remove(map, key);
-        }
+        new.remove(map, "selfLink");
         new.remove(root, "kind");
         new.remove(root, "apiVersion");
         let status = matches!(subresource, "status" | "approval");
