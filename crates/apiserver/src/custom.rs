@@ -28,12 +28,15 @@ pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// The version of a definition by name.
 fn version<'a>(definition: &'a Dom, name: &str) -> Option<Ref<'a>> {
     let spec = definition.as_ref().get("spec")?;
-    spec.items("versions").find(|version| version.str("name") == name)
+    spec.items("versions")
+        .find(|version| version.str("name") == name)
 }
 
 /// Findings of the definition's schema.
 pub(crate) fn validate(resource: &Resource, dom: &mut Dom, errors: &mut Vec<FieldError>) {
-    let Some(definition) = &resource.definition else { return };
+    let Some(definition) = &resource.definition else {
+        return;
+    };
     let stored = resource.storage();
     let schema = version(definition, &stored.version)
         .and_then(|version| version.at(&["schema", "openAPIV3Schema"]));

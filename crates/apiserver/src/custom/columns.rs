@@ -38,7 +38,11 @@ pub(super) fn of(version: Ref<'_>) -> Columns {
         });
         paths.push(vec![".metadata.creationTimestamp".into()]);
     }
-    Columns { columns: columns.into(), cells, paths }
+    Columns {
+        columns: columns.into(),
+        cells,
+        paths,
+    }
 }
 
 /// The first value at a path.
@@ -74,7 +78,13 @@ pub(super) fn find<'a>(object: Ref<'a>, path: &str) -> Option<Ref<'a>> {
 
 fn cells(resource: &Resource, object: Ref<'_>, now: Timestamp) -> Vec<Cell> {
     let mut cells = vec![Cell::Str(api::meta::of(object).name().to_owned())];
-    for (column, path) in resource.columns.columns.iter().skip(1).zip(&resource.columns.paths) {
+    for (column, path) in resource
+        .columns
+        .columns
+        .iter()
+        .skip(1)
+        .zip(&resource.columns.paths)
+    {
         let value = path.first().and_then(|path| find(object, path));
         let cell = match (column.kind.as_ref(), value.map(Ref::value)) {
             (_, None | Some(Value::Null)) => Cell::Null,

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use registry::{Resource, Scope, Selectable, StatusRule, Strategy, Subresource, Text, Types, Verbs, View};
+use registry::{
+    Resource, Scope, Selectable, StatusRule, Strategy, Subresource, Text, Types, Verbs, View,
+};
 use schema::table::{Builder, NewField, TypeFlags};
 use schema::{Dom, Leaf, ListType, Ref, Shape, ShapeId, TypeId};
 
@@ -18,7 +20,11 @@ fn text(value: &str) -> Text {
 }
 
 fn texts(object: Ref<'_>, key: &str) -> Vec<Text> {
-    object.items(key).filter_map(Ref::as_str).map(text).collect()
+    object
+        .items(key)
+        .filter_map(Ref::as_str)
+        .map(text)
+        .collect()
 }
 
 /// The row of a definition; none when its schema cannot be compiled.
@@ -71,7 +77,11 @@ pub(super) fn row(definition: &Dom) -> Option<Resource> {
         list_kind: text(names.str("listKind")),
         short: texts(names, "shortNames"),
         categories: texts(names, "categories"),
-        scope: if spec.str("scope") == "Namespaced" { Scope::Namespaced } else { Scope::Cluster },
+        scope: if spec.str("scope") == "Namespaced" {
+            Scope::Namespaced
+        } else {
+            Scope::Cluster
+        },
         verbs: Verbs::ALL,
         subresources,
         views,
@@ -79,7 +89,12 @@ pub(super) fn row(definition: &Dom) -> Option<Resource> {
         prefix: Text::Owned(format!("{group}/{plural}")),
         columns: shown.unwrap_or_default(),
         selectable,
-        strategy: Strategy { generation: true, status, unconditional_update: false, ..Strategy::DEFAULT },
+        strategy: Strategy {
+            generation: true,
+            status,
+            unconditional_update: false,
+            ..Strategy::DEFAULT
+        },
         definition: Some(Arc::new(definition.clone())),
     })
 }
@@ -103,10 +118,14 @@ fn types(version: Ref<'_>) -> Option<(schema::Table, TypeId)> {
         })?;
     let meta = builder.take_over(built_in, meta)?;
     let schema = version.at(&["schema", "openAPIV3Schema"]);
-    let preserve = schema.is_none_or(|schema| schema.bool("x-kubernetes-preserve-unknown-fields") == Some(true));
+    let preserve = schema
+        .is_none_or(|schema| schema.bool("x-kubernetes-preserve-unknown-fields") == Some(true));
     let root = builder.reserve(
         "Object",
-        TypeFlags { preserve_unknown: preserve, ..TypeFlags::default() },
+        TypeFlags {
+            preserve_unknown: preserve,
+            ..TypeFlags::default()
+        },
     )?;
     header(&mut builder, root, meta)?;
     if let Some(schema) = schema {
@@ -119,13 +138,23 @@ fn types(version: Ref<'_>) -> Option<(schema::Table, TypeId)> {
 fn header(builder: &mut Builder, ty: TypeId, meta: TypeId) -> Option<()> {
     let string = builder.shape(Shape::Leaf(Leaf::Str))?;
     let metadata = builder.shape(Shape::Struct(meta))?;
-    for (name, shape) in [("apiVersion", string), ("kind", string), ("metadata", metadata)] {
+    for (name, shape) in [
+        ("apiVersion", string),
+        ("kind", string),
+        ("metadata", metadata),
+    ] {
         builder.field(ty, &NewField::new(name, shape));
     }
     Some(())
 }
 
-fn properties(builder: &mut Builder, ty: TypeId, schema: Ref<'_>, meta: TypeId, depth: usize) -> Option<()> {
+fn properties(
+    builder: &mut Builder,
+    ty: TypeId,
+    schema: Ref<'_>,
+    meta: TypeId,
+    depth: usize,
+) -> Option<()> {
     let required: Vec<&str> = schema.items("required").filter_map(Ref::as_str).collect();
     for (name, property) in schema.entries("properties") {
         let root = depth == 0;
@@ -170,7 +199,10 @@ fn shape(builder: &mut Builder, schema: Ref<'_>, meta: TypeId, depth: usize) -> 
                 Some(items) => shape(builder, items, meta, depth + 1)?,
                 None => builder.any()?,
             };
-            builder.shape(Shape::List { item, wrapped: false })
+            builder.shape(Shape::List {
+                item,
+                wrapped: false,
+            })
         }
         "object" => {
             let additional = schema.get("additionalProperties");

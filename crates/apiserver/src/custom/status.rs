@@ -25,21 +25,28 @@ pub(super) async fn settle(server: &Arc<Server>, definitions: &[Dom]) {
             continue;
         }
         let conditions = ["NamesAccepted", "Established"];
-        let settled = conditions.iter().all(|kind| meta::condition_is_true(definition.as_ref(), kind))
+        let settled = conditions
+            .iter()
+            .all(|kind| meta::condition_is_true(definition.as_ref(), kind))
             && accepted(definition);
         if settled || compile::row(definition).is_none() {
             continue;
         }
-        let Some(mut call) = bootstrap::call(server, GROUP, "v1", "customresourcedefinitions", "") else {
+        let Some(mut call) = bootstrap::call(server, GROUP, "v1", "customresourcedefinitions", "")
+        else {
             return;
         };
         call.info.name = own.name().to_owned();
         call.info.subresource = "status".to_owned();
         let now = api::time::format_seconds(server.config.clock.now());
         let done = call
-            .change(own.name(), "status", &WriteOptions::default(), None, &mut |old| {
-                Ok(with_status(old, &now))
-            })
+            .change(
+                own.name(),
+                "status",
+                &WriteOptions::default(),
+                None,
+                &mut |old| Ok(with_status(old, &now)),
+            )
             .await;
         if let Err(status) = done {
             tracing::warn!(name = own.name(), err = %status, "status of a definition");
@@ -50,14 +57,19 @@ pub(super) async fn settle(server: &Arc<Server>, definitions: &[Dom]) {
 /// Whether the accepted names are the wanted ones.
 fn accepted(definition: &Dom) -> bool {
     let object = definition.as_ref();
-    match (object.at(&["spec", "names"]), object.at(&["status", "acceptedNames"])) {
+    match (
+        object.at(&["spec", "names"]),
+        object.at(&["status", "acceptedNames"]),
+    ) {
         (Some(wanted), Some(accepted)) => wanted.equal(accepted),
         _ => false,
     }
 }
 
 fn condition(dom: &mut Dom, list: Node, kind: &str, reason: &str, message: &str, now: &str) {
-    let found = dom.items(list).find(|&node| dom.at_node(node).str("type") == kind);
+    let found = dom
+        .items(list)
+        .find(|&node| dom.at_node(node).str("type") == kind);
     let node = match found {
         Some(node) => node,
         None => {
@@ -86,15 +98,34 @@ fn with_status(old: &Dom, now: &str) -> Dom {
         dom.set(status, "acceptedNames", copy);
     }
     let list = dom.ensure_list(status, "conditions");
-    condition(&mut dom, list, "NamesAccepted", "NoConflicts", "no conflicts found", now);
-    condition(&mut dom, list, "Established", "InitialNamesAccepted", "the initial names have been accepted", now);
+    condition(
+        &mut dom,
+        list,
+        "NamesAccepted",
+        "NoConflicts",
+        "no conflicts found",
+        now,
+    );
+    condition(
+        &mut dom,
+        list,
+        "Established",
+        "InitialNamesAccepted",
+        "the initial names have been accepted",
+        now,
+    );
     let storage = dom.as_ref().get("spec").and_then(|spec| {
         let mut versions = spec.items("versions");
-        versions.find(|v| v.bool("storage") == Some(true)).map(|v| v.str("name").to_owned())
+        versions
+            .find(|v| v.bool("storage") == Some(true))
+            .map(|v| v.str("name").to_owned())
     });
     if let Some(storage) = storage {
         let stored = dom.ensure_list(status, "storedVersions");
-        if !dom.items(stored).any(|node| dom.as_str(node) == Some(&storage)) {
+        if !dom
+            .items(stored)
+            .any(|node| dom.as_str(node) == Some(&storage))
+        {
             let node = dom.new_str(&storage);
             dom.push(stored, node);
         }
@@ -113,7 +144,9 @@ async fn clean(server: &Arc<Server>, definition: &Dom) {
         use registry::Lookup;
         for object in server.lookup.list(&row.prefix, "") {
             let of = meta::of(object.as_ref());
-            let Some(mut call) = bootstrap::call(server, &group, &version, &row.plural, of.namespace()) else {
+            let Some(mut call) =
+                bootstrap::call(server, &group, &version, &row.plural, of.namespace())
+            else {
                 left = true;
                 break;
             };
@@ -128,10 +161,14 @@ async fn clean(server: &Arc<Server>, definition: &Dom) {
     if left {
         // Whoever holds the objects changes them; the definition is looked at again when it, or
         // another one, changes.
-        tracing::info!(name = own.name(), "objects of a deleted definition have finalizers");
+        tracing::info!(
+            name = own.name(),
+            "objects of a deleted definition have finalizers"
+        );
         return;
     }
-    let Some(mut call) = bootstrap::call(server, GROUP, "v1", "customresourcedefinitions", "") else {
+    let Some(mut call) = bootstrap::call(server, GROUP, "v1", "customresourcedefinitions", "")
+    else {
         return;
     };
     call.info.name = own.name().to_owned();

@@ -116,7 +116,9 @@ fn map(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>,
             check(member, property, &at.child(name), errors, depth + 1);
         }
     }
-    let additional = schema.get("additionalProperties").filter(|a| a.as_bool().is_none());
+    let additional = schema
+        .get("additionalProperties")
+        .filter(|a| a.as_bool().is_none());
     if let Some(additional) = additional {
         for (key, member) in value.map() {
             if schema.at(&["properties", key]).is_none() {
@@ -125,7 +127,9 @@ fn map(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>,
         }
     }
     let count = value.map().count();
-    if let Some(most) = schema.int("maxProperties").and_then(|n| usize::try_from(n).ok())
+    if let Some(most) = schema
+        .int("maxProperties")
+        .and_then(|n| usize::try_from(n).ok())
         && count > most
     {
         errors.push(FieldError::too_many(at, count, most));
@@ -156,8 +160,10 @@ fn list(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>
         let detail = format!("{at} in body should have at least {least} items");
         errors.push(FieldError::invalid(at, shown(value), detail));
     }
-    let keys: Vec<&str> =
-        schema.items("x-kubernetes-list-map-keys").filter_map(Ref::as_str).collect();
+    let keys: Vec<&str> = schema
+        .items("x-kubernetes-list-map-keys")
+        .filter_map(Ref::as_str)
+        .collect();
     let set = schema.str("x-kubernetes-list-type") == "set";
     if set || !keys.is_empty() {
         let mut seen = std::collections::HashSet::new();
@@ -165,7 +171,9 @@ fn list(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>
             let identity: Vec<Vec<u8>> = if set {
                 vec![item.to_json()]
             } else {
-                keys.iter().map(|key| item.get(key).map(Ref::to_json).unwrap_or_default()).collect()
+                keys.iter()
+                    .map(|key| item.get(key).map(Ref::to_json).unwrap_or_default())
+                    .collect()
             };
             if !seen.insert(identity) {
                 errors.push(FieldError::duplicate(&at.index(index), shown(item)));
@@ -204,7 +212,10 @@ fn string(text: &str, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>) 
         _ => true,
     };
     if !fits {
-        let detail = format!("{at} in body must be of type {}: {text:?}", schema.str("format"));
+        let detail = format!(
+            "{at} in body must be of type {}: {text:?}",
+            schema.str("format")
+        );
         errors.push(FieldError::invalid(at, text, detail));
     }
 }
@@ -214,7 +225,11 @@ fn number(number: f64, value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut 
     if let Some(most) = bound("maximum") {
         let exclusive = schema.bool("exclusiveMaximum") == Some(true);
         if number > most || exclusive && number >= most {
-            let words = if exclusive { "less than" } else { "less than or equal to" };
+            let words = if exclusive {
+                "less than"
+            } else {
+                "less than or equal to"
+            };
             let detail = format!("{at} in body should be {words} {most}");
             errors.push(FieldError::invalid(at, shown(value), detail));
         }
@@ -222,7 +237,11 @@ fn number(number: f64, value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut 
     if let Some(least) = bound("minimum") {
         let exclusive = schema.bool("exclusiveMinimum") == Some(true);
         if number < least || exclusive && number <= least {
-            let words = if exclusive { "greater than" } else { "greater than or equal to" };
+            let words = if exclusive {
+                "greater than"
+            } else {
+                "greater than or equal to"
+            };
             let detail = format!("{at} in body should be {words} {least}");
             errors.push(FieldError::invalid(at, shown(value), detail));
         }
@@ -237,7 +256,13 @@ fn number(number: f64, value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut 
 }
 
 /// allOf, anyOf, oneOf, not.
-fn combined(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldError>, depth: usize) {
+fn combined(
+    value: Ref<'_>,
+    schema: Ref<'_>,
+    at: &Path,
+    errors: &mut Vec<FieldError>,
+    depth: usize,
+) {
     let holds = |schema: Ref<'_>| {
         let mut found = Vec::new();
         check(value, schema, at, &mut found, depth + 1);
@@ -247,19 +272,33 @@ fn combined(value: Ref<'_>, schema: Ref<'_>, at: &Path, errors: &mut Vec<FieldEr
         check(value, one, at, errors, depth + 1);
     }
     let refuse = |errors: &mut Vec<FieldError>, words: &str| {
-        let name = if at.as_str().is_empty() { "\"\"".to_owned() } else { at.to_string() };
-        errors.push(FieldError::invalid(at, shown(value), format!("{name} in body must validate {words}")));
+        let name = if at.as_str().is_empty() {
+            "\"\"".to_owned()
+        } else {
+            at.to_string()
+        };
+        errors.push(FieldError::invalid(
+            at,
+            shown(value),
+            format!("{name} in body must validate {words}"),
+        ));
     };
     if schema.items("anyOf").next().is_some() && !schema.items("anyOf").any(holds) {
         refuse(errors, "at least one schema (anyOf)");
     }
-    if schema.items("oneOf").next().is_some() && schema.items("oneOf").filter(|s| holds(*s)).count() != 1 {
+    if schema.items("oneOf").next().is_some()
+        && schema.items("oneOf").filter(|s| holds(*s)).count() != 1
+    {
         refuse(errors, "one and only one schema (oneOf)");
     }
     if let Some(not) = schema.get("not")
         && holds(not)
     {
         let name = at.to_string();
-        errors.push(FieldError::invalid(at, shown(value), format!("{name} in body must not validate the schema (not)")));
+        errors.push(FieldError::invalid(
+            at,
+            shown(value),
+            format!("{name} in body must not validate the schema (not)"),
+        ));
     }
 }

@@ -16,8 +16,13 @@ use crate::verbs::Changed;
 use crate::{codec, object};
 
 pub(super) fn is_apply(request: &Request) -> bool {
-    let value = request.headers().get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    value.is_some_and(|value| value.split(';').next().unwrap_or("").trim() == "application/apply-patch+yaml")
+    let value = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    value.is_some_and(|value| {
+        value.split(';').next().unwrap_or("").trim() == "application/apply-patch+yaml"
+    })
 }
 
 impl Call {
@@ -44,7 +49,13 @@ impl Call {
     }
 
     /// Records an update of an object that has managers.
-    pub(super) fn track(&self, new: &mut Dom, old: &Dom, subresource: &str, options: &WriteOptions) {
+    pub(super) fn track(
+        &self,
+        new: &mut Dom,
+        old: &Dom,
+        subresource: &str,
+        options: &WriteOptions,
+    ) {
         let tracked = old.at(old.root(), &["metadata", "managedFields"]).is_some();
         let root = new.root();
         if !tracked {
@@ -107,13 +118,20 @@ impl Call {
             let mut dom = apply::apply(&writer, live, &config, force).map_err(refusal)?;
             let root = dom.root();
             let map = dom.ensure_map(root, "metadata");
-            if config.at(config.root(), &["metadata", "resourceVersion"]).is_none() {
+            if config
+                .at(config.root(), &["metadata", "resourceVersion"])
+                .is_none()
+            {
                 dom.remove(map, "resourceVersion");
             }
             self.default(&mut dom);
             Ok(dom)
         };
-        let absent = if subresource.is_empty() { Some(one(None)?) } else { None };
+        let absent = if subresource.is_empty() {
+            Some(one(None)?)
+        } else {
+            None
+        };
         let exists = self.read(&name).is_ok();
         let absent = if exists { None } else { absent };
         let changed: Changed = self

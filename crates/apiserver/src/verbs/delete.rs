@@ -298,7 +298,9 @@ impl Call {
         }
         if self.resource().kind == "CustomResourceDefinition"
             && !own.is_deleting()
-            && !finalizers.iter().any(|name| name == crate::custom::FINALIZER)
+            && !finalizers
+                .iter()
+                .any(|name| name == crate::custom::FINALIZER)
         {
             finalizers.push(crate::custom::FINALIZER.to_owned());
         }
