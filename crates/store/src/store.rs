@@ -242,8 +242,17 @@ impl Store {
     /// Reads a range as it was at one revision.
     pub fn range(&self, range: &Range) -> Result<Page, StoreError> {
         let mut scan = self.core.view.read().scan(range)?;
-        while !self.core.view.read().step(&mut scan, STEP)? {}
-        Ok(scan.into_page())
+        loop {
+            // Writers get their turn between two steps.
+            match self.core.view.read().step(&mut scan, STEP) {
+                Ok(false) => {}
+                Ok(true) => return Ok(scan.into_page()),
+                // Compacted away while it was being read: whoever wants the newest gets it whole.
+                Err(StoreError::Compacted { .. }) if range.at.is_none() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.core.view.read().range(range)
     }
 
     /// Everything that happens to keys with `prefix` behind `from`, the last revision already

@@ -1,6 +1,7 @@
 //! The files around the database: its lock, its making, what to refuse before opening it.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,7 +99,12 @@ pub(crate) fn create(database: &Path) -> Result<(), StoreError> {
     connection
         .close()
         .map_err(|(_, cause)| sql("create")(cause))?;
-    let file = File::open(&unfinished).and_then(|file| file.sync_all());
+    // Its companions get the same rights from SQLite.
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    let file = File::open(&unfinished).and_then(|file| {
+        file.set_permissions(owner_only)
+            .and_then(|()| file.sync_all())
+    });
     file.map_err(|cause| failed("flush", &unfinished, cause))?;
     let renamed = std::fs::rename(&unfinished, database);
     renamed.map_err(|cause| failed("create", database, cause))?;

@@ -4,6 +4,7 @@ mod crash;
 mod disk_full;
 mod power_cut;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -130,6 +131,13 @@ fn values_are_sealed() {
     let config = config(dir.path());
     let store = Store::open(&config).unwrap();
     commit(&store, put("/secrets/a", "hunter2hunter2"));
+    for name in ["store.db", "store.db-wal", "store.db.key"] {
+        let mode = std::fs::metadata(dir.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
     drop(store);
     let bytes = std::fs::read(&config.path).unwrap();
     let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
