@@ -7,6 +7,7 @@
 //! A request that surely was not sent (the connection had just been closed) is sent again once.
 
 mod connector;
+mod hosts;
 mod pool;
 mod token;
 
@@ -19,6 +20,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 pub use connector::{Connector, HostSockets, Io, Resolve, Sockets, SystemResolver, TcpConnector};
+pub use hosts::Hosts;
 use pool::Pool;
 pub use token::Token;
 

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::server::{Limits, ServerConfig, serve};
 use crate::tls::{Certificates, ClientCas, ServerTls, Trust};
-use crate::{Body, PeerAddr, PeerCertificates, Service, service_fn};
+use crate::{Body, PeerAddr, PeerCertificates, Response, Service, service_fn};
 
 struct TestCa(CertifiedIssuer<'static, KeyPair>);
 
@@ -343,6 +343,40 @@ async fn shutdown_lets_running_requests_finish() {
 }
 
 #[tokio::test]
+async fn one_client_for_many_hosts() {
+    let ca = TestCa::new();
+    let (first, second) = (
+        start_tls(&ca, describe()).await,
+        start_tls(&ca, describe()).await,
+    );
+    let hosts =
+        Hosts::new(client_tls(&ca).with_identity(ca.issue("kube-apiserver-kubelet-client")));
+    for server in [&first, &second, &first] {
+        let uri = format!("https://{}/containerLogs/a/b/c", server.address);
+        let mut request = http::Request::get(uri).body(Body::empty()).unwrap();
+        // A proxied request still names the server that the client spoke to.
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("10.96.0.1"));
+        let body = hosts
+            .call(request)
+            .await
+            .unwrap()
+            .into_body()
+            .collect(1000)
+            .await
+            .unwrap();
+        assert!(body.starts_with(b"HTTP/2.0 /containerLogs/a/b/c certificates=1"));
+    }
+    let request = http::Request::get("/a").body(Body::empty()).unwrap();
+    let error = hosts.call(request).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "request URL is not usable: /a names no server"
+    );
+}
+
+#[tokio::test]
 async fn errors_name_the_endpoint() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -355,5 +389,78 @@ async fn errors_name_the_endpoint() {
     assert_eq!(
         ftp.to_string(),
         "server URL is not usable: \"ftp://a\" has neither http nor https as scheme"
+    );
+}
+
+/// Upstream's kubectl against our exec, where `TRANSOM_KUBECTL` names the binary.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the oracle, with an empty environment"
+)]
+async fn kubectl_exec() {
+    let Ok(kubectl) = std::env::var("TRANSOM_KUBECTL") else {
+        println!("skipped: TRANSOM_KUBECTL is not set");
+        return;
+    };
+    let exec = crate::streams::tests::upper_case_server();
+    let service = service_fn(move |request: Request| {
+        let exec = exec.clone();
+        async move {
+            if request.uri().path().ends_with("/exec") {
+                return exec.call(request).await;
+            }
+            let document = match request.uri().path() {
+                "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+                "/apis" => r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#,
+                "/api/v1" => {
+                    r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[
+                        {"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["get"]}]}"#
+                }
+                _ => {
+                    r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"default"},
+                        "spec":{"containers":[{"name":"nginx"}]},"status":{"phase":"Running"}}"#
+                }
+            };
+            let mut response = Response::new(Body::from(document));
+            let json = HeaderValue::from_static("application/json");
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, json);
+            response
+        }
+    });
+    let ca = TestCa::new();
+    let server = start_tls(&ca, service).await;
+    let url = format!("--server=https://{}", server.address);
+    let mut child = tokio::process::Command::new(kubectl)
+        .args([
+            &url,
+            "--kubeconfig=/dev/null",
+            "--insecure-skip-tls-verify",
+            "--token=x",
+            "-v=6",
+        ])
+        .args(["exec", "-i", "web", "-c", "nginx", "--", "tr", "a-z", "A-Z"])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = "some words\n".repeat(20_000);
+    let (written, output) = tokio::join!(
+        async move { stdin.write_all(input.as_bytes()).await },
+        child.wait_with_output()
+    );
+    let _ = written;
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(
+        output.stdout == "SOME WORDS\n".repeat(20_000).as_bytes(),
+        "{errors}"
     );
 }
