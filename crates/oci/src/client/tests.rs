@@ -615,8 +615,14 @@ fn shared_process_namespace_is_reaped_and_killed() {
     container.namespaces.pid = "pod".into();
     bed.up(&container);
     assert!(!bed.text("b").contains("pid 1\n"), "{}", bed.text("b"));
-    // The orphan of `a` is gone with its container's group.
+    // The orphan of `a` goes with its container's group.
     let group = bed.group.child("a").unwrap();
+    for _ in 0..200 {
+        if group.processes().unwrap().is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(group.processes().unwrap(), Vec::<u32>::new());
     bed.shim.kill_all("b").unwrap();
 }

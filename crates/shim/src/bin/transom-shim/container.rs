@@ -254,12 +254,23 @@ fn receive(channel: &OwnedFd) -> Result<Option<Message>> {
     }
     let mut buffer = vec![0; MESSAGE];
     let mut fds = Vec::new();
-    match sys::receive(channel.as_fd(), &mut buffer, &mut fds) {
+    let mut received = sys::receive(channel.as_fd(), &mut buffer, &mut fds);
+    if has_errno(&received, libc::ECONNRESET) {
+        // The child ended without reading our word; its own last word is still in the queue.
+        received = sys::receive(channel.as_fd(), &mut buffer, &mut fds);
+    }
+    match received {
         Ok(0) => Ok(None),
         Ok(n) => Ok(Some((buffer[0], buffer[1..n].to_vec(), fds))),
         Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => Ok(None),
         Err(e) => Err(e).during(|| "hear from the container process".into()),
     }
+}
+
+fn has_errno(result: &std::io::Result<usize>, errno: i32) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|e| e.raw_os_error() == Some(errno))
 }
 
 /// Joins the version 1 groups, back to back: the first write waits for the kernel's grace
