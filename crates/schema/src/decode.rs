@@ -17,7 +17,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::dom::{
-    Dom, LargeMaps, Lexer, Limits, Node, Stop, SyntaxError, Text, parse_value, sanitize,
+    Dom, LargeMaps, Lexer, Limits, Node, Stop, SyntaxError, Text, parse_value, quote_go, sanitize,
 };
 use crate::names::{self, Name};
 use crate::table::{Field, Leaf, Shape, ShapeId, Table, TypeId};
@@ -55,7 +55,7 @@ impl fmt::Display for Finding {
             FindingKind::Unknown => "unknown field",
             FindingKind::Duplicate => "duplicate field",
         };
-        write!(f, "{kind} {:?}", self.path)
+        write!(f, "{kind} {}", quote_go(&self.path))
     }
 }
 

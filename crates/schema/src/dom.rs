@@ -17,7 +17,7 @@ mod write;
 pub use cursor::Ref;
 pub use lex::SyntaxError;
 use lex::unescape;
-pub(crate) use lex::{Lexer, Number, Stop, Text};
+pub(crate) use lex::{Lexer, Number, Stop, Text, quote_go};
 pub(crate) use parse::{LargeMaps, parse_value, sanitize};
 pub use parse::{Limits, Parsed};
 pub(crate) use write::{write_float, write_int, write_string};

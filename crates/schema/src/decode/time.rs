@@ -92,7 +92,13 @@ impl Reader<'_> {
         self.mark("-")?;
         let day = self.number(2, "02")?;
         self.mark("T")?;
-        let hour = self.number(2, "15")?;
+        // The one element in which Go takes a single digit.
+        let short = self
+            .text
+            .as_bytes()
+            .get(self.at + 1)
+            .is_none_or(|b| !b.is_ascii_digit());
+        let hour = self.number(if short { 1 } else { 2 }, "15")?;
         if hour > 23 {
             return Err(self.range("hour"));
         }

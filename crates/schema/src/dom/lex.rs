@@ -43,18 +43,41 @@ pub enum SyntaxError {
     },
 }
 
-/// Go's `%q`-like rendering of one character in scanner errors.
+/// A byte as Go's scanner quotes it: taken for a character of Latin-1.
 fn quote(c: char) -> String {
     match c {
         '\'' => r"'\''".to_owned(),
         '"' => "'\"'".to_owned(),
-        '\n' => r"'\n'".to_owned(),
-        '\t' => r"'\t'".to_owned(),
-        '\r' => r"'\r'".to_owned(),
-        '\\' => r"'\\'".to_owned(),
-        c if (c as u32) < 0x20 || c as u32 == 0x7f => format!("'\\x{:02x}'", c as u32),
-        c => format!("'{c}'"),
+        c => {
+            let quoted = quote_go(c.encode_utf8(&mut [0; 4]));
+            format!("'{}'", &quoted[1..quoted.len() - 1])
+        }
     }
+}
+
+/// Text as Go's `strconv.Quote` writes it.
+pub(crate) fn quote_go(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            ' '..='~' => out.push(c),
+            '\0'..='\x7f' => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if c.escape_debug().len() == 1 => out.push(c),
+            '\u{80}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push_str(&format!("\\U{:08x}", c as u32)),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A string token: the span of its content in the source.
@@ -207,7 +230,12 @@ impl<'a> Lexer<'a> {
     /// Fails because of the character at the current place, or because of the end.
     #[cold]
     pub(crate) fn unexpected(&mut self, context: &'static str) -> Stop {
-        let error = match self.src.get(self.pos..).and_then(|s| s.chars().next()) {
+        // At the end Go's scanner steps on with a space, which strings and gaps take.
+        let inside = context.starts_with("in literal")
+            || context.contains("numeric")
+            || context.contains("escape");
+        let next = self.bytes().get(self.pos).copied();
+        let error = match next.or(inside.then_some(b' ')).map(char::from) {
             Some(found) => SyntaxError::Unexpected {
                 found,
                 context,
@@ -291,25 +319,20 @@ impl<'a> Lexer<'a> {
         self.pos = at;
     }
 
-    fn byte(&mut self) -> Result<u8, Stop> {
-        match self.bytes().get(self.pos) {
-            Some(b) => Ok(*b),
-            None => Err(self.fail(SyntaxError::End)),
-        }
-    }
-
     /// Checks one escape, whose backslash is the next byte, and passes it.
     #[cold]
     fn escape(&mut self) -> Result<(), Stop> {
         self.pos += 1;
-        let c = self.byte()?;
-        match c {
+        match self.bytes().get(self.pos).copied().unwrap_or_default() {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.pos += 1,
             b'u' => {
                 self.pos += 1;
                 for _ in 0..4 {
-                    let c = self.byte()?;
-                    if !c.is_ascii_hexdigit() {
+                    if !self
+                        .bytes()
+                        .get(self.pos)
+                        .is_some_and(u8::is_ascii_hexdigit)
+                    {
                         return Err(self.unexpected("in \\u hexadecimal character escape"));
                     }
                     self.pos += 1;

@@ -102,14 +102,20 @@ fn errors_as_upstream_words_them() {
         "{} x",
         expect!["invalid character 'x' after top-level value"],
     );
-    check("tru", expect!["unexpected end of JSON input"]);
+    check(
+        "tru",
+        expect!["invalid character ' ' in literal true (expecting 'e')"],
+    );
     check(
         "trux",
         expect!["invalid character 'x' in literal true (expecting 'e')"],
     );
     check("-x", expect!["invalid character 'x' in numeric literal"]);
     check("01", expect!["invalid character '1' after top-level value"]);
-    check("1.", expect!["unexpected end of JSON input"]);
+    check(
+        "1.",
+        expect!["invalid character ' ' after decimal point in numeric literal"],
+    );
     check(
         "\"a\tb\"",
         expect![[r"invalid character '\t' in string literal"]],
