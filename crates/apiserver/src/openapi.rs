@@ -33,52 +33,91 @@ pub(crate) fn index(catalog: &Catalog) -> String {
 }
 
 /// `/openapi/v3/apis/G/V`
-pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<String> {
+pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<Vec<u8>> {
     if !catalog.has_version(group, version) {
         return None;
     }
-    let base = if group.is_empty() {
-        format!("/api/{version}")
-    } else {
-        format!("/apis/{group}/{version}")
-    };
+    let all = catalog.of(group, version);
+    if all.iter().any(|served| served.resource.definition.is_some()) {
+        return Some(custom(&all, group, version).into_bytes());
+    }
+    let mut named: Vec<(String, bool, api::Gvk, Vec<&'static str>)> = Vec::new();
+    for served in &all {
+        let row = &served.resource;
+        let verbs = |verbs: registry::Verbs| verbs.iter().map(registry::Verb::as_str).collect();
+        let own = row.gvk(served.view());
+        named.push((row.plural.to_string(), row.is_namespaced(), own.clone(), verbs(row.verbs)));
+        for sub in &row.subresources {
+            let kind = sub.kind.clone().unwrap_or_else(|| own.clone());
+            named.push((format!("{}/{}", row.plural, sub.name), row.is_namespaced(), kind, verbs(sub.verbs)));
+        }
+    }
+    let rows: Vec<schema::openapi::Row<'_>> = named
+        .iter()
+        .map(|(path, namespaced, gvk, verbs)| schema::openapi::Row {
+            path,
+            namespaced: *namespaced,
+            group: &gvk.group,
+            version: &gvk.version,
+            kind: &gvk.kind,
+            verbs,
+        })
+        .collect();
+    Some(schema::openapi::v3(schema::builtin(), group, version, &rows, "v1.36.3"))
+}
+
+/// A group and version of custom resources: their schemas as their definitions spell them.
+fn custom(all: &[crate::catalog::Served], group: &str, version: &str) -> String {
+    let base = format!("/apis/{group}/{version}");
     let mut out = String::from(
-        r#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"v1.36.3"},"paths":{"#,
+        r#"{"openapi":"3.0.0","info":{"title":"Kubernetes CRD Swagger","version":"v0.1.0"},"paths":{"#,
     );
     let parameter = |name: &str| {
-        format!(
-            r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#
-        )
+        format!(r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#)
     };
-    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"]
-        .map(parameter)
-        .join(",");
-    for (index, served) in catalog.of(group, version).iter().enumerate() {
+    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).join(",");
+    let mut schemas = String::new();
+    let reversed: Vec<&str> = group.split('.').rev().collect();
+    for (index, served) in all.iter().enumerate() {
         let row = &served.resource;
         let comma = if index > 0 { "," } else { "" };
-        let scope = if row.is_namespaced() {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
-        let gvk = format!(
-            r#""x-kubernetes-group-version-kind":{{"group":"{group}","version":"{version}","kind":"{}"}}"#,
-            row.kind
+        let scope = if row.is_namespaced() { "/namespaces/{namespace}" } else { "" };
+        let one = format!(r#"{{"group":"{group}","version":"{version}","kind":"{}"}}"#, row.kind);
+        let name = format!("{}.{version}.{}", reversed.join("."), row.kind);
+        let content = format!(
+            r##"{{"application/json":{{"schema":{{"$ref":"#/components/schemas/{name}"}}}}}}"##
         );
         let action = |action: &str| {
             format!(
-                r#"{{"x-kubernetes-action":"{action}",{gvk},"parameters":[{parameters}],"responses":{{"200":{{"description":"OK"}}}}}}"#
+                r#"{{"x-kubernetes-action":"{action}","x-kubernetes-group-version-kind":{one},"parameters":[{parameters}],"responses":{{"200":{{"description":"OK","content":{content}}}}}}}"#
             )
         };
         let _ = write!(
             out,
-            r#"{comma}"{base}{scope}/{plural}":{{"post":{post}}},"{base}{scope}/{plural}/{{name}}":{{"put":{put},"patch":{patch}}}"#,
+            r#"{comma}"{base}{scope}/{plural}":{{"get":{list},"post":{post}}},"{base}{scope}/{plural}/{{name}}":{{"get":{get},"put":{put},"patch":{patch}}}"#,
             plural = row.plural,
+            list = action("list"),
             post = action("post"),
+            get = action("get"),
             put = action("put"),
             patch = action("patch"),
         );
+        let definition = row.definition.as_deref();
+        let spec = definition.and_then(|definition| schema::Dom::as_ref(definition).get("spec"));
+        let own = spec
+            .into_iter()
+            .flat_map(|spec| spec.items("versions"))
+            .find(|of| of.str("name") == version)
+            .and_then(|of| of.at(&["schema", "openAPIV3Schema"]));
+        let _ = write!(schemas, r#"{comma}"{name}":{{"x-kubernetes-group-version-kind":[{one}]"#);
+        for (key, value) in own.into_iter().flat_map(schema::Ref::map) {
+            let mut text = String::new();
+            api::text::json_string(&mut text, key);
+            let _ = write!(schemas, ",{text}:{}", String::from_utf8_lossy(&value.to_json()));
+        }
+        schemas.push('}');
     }
-    out.push_str("},\"components\":{\"schemas\":{}}}\n");
-    Some(out)
+    let _ = write!(out, r#"}},"components":{{"schemas":{{{schemas}}}}}}}"#);
+    out.push('\n');
+    out
 }

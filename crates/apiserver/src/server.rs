@@ -290,17 +290,18 @@ impl Server {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let discovery = matches!(parts.as_slice(), ["api"] | ["apis"]);
         let json = |text: String| Ok(answer::bytes(200, "application/json", Body::from(text)));
+        let raw = |bytes: Vec<u8>| Ok(answer::bytes(200, "application/json", Body::from(bytes)));
         match parts.as_slice() {
             ["version"] => return json(health::version()),
             ["metrics"] => return Ok(answer::text(200, self.metrics())),
             ["openapi", "v3"] => return json(openapi::index(&catalog)),
             ["openapi", "v3", "api", version] => {
                 let found = openapi::document(&catalog, "", version);
-                return found.map_or_else(|| Err(Status::path_not_found()), json);
+                return found.map_or_else(|| Err(Status::path_not_found()), raw);
             }
             ["openapi", "v3", "apis", group, version] => {
                 let found = openapi::document(&catalog, group, version);
-                return found.map_or_else(|| Err(Status::path_not_found()), json);
+                return found.map_or_else(|| Err(Status::path_not_found()), raw);
             }
             ["openid", "v1", "jwks"] => {
                 if let Some(tokens) = &self.config.tokens {
