@@ -38,7 +38,10 @@ pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<
         return None;
     }
     let all = catalog.of(group, version);
-    if all.iter().any(|served| served.resource.definition.is_some()) {
+    if all
+        .iter()
+        .any(|served| served.resource.definition.is_some())
+    {
         return Some(custom(&all, group, version).into_bytes());
     }
     let mut named: Vec<(String, bool, api::Gvk, Vec<&'static str>)> = Vec::new();
@@ -46,10 +49,20 @@ pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<
         let row = &served.resource;
         let verbs = |verbs: registry::Verbs| verbs.iter().map(registry::Verb::as_str).collect();
         let own = row.gvk(served.view());
-        named.push((row.plural.to_string(), row.is_namespaced(), own.clone(), verbs(row.verbs)));
+        named.push((
+            row.plural.to_string(),
+            row.is_namespaced(),
+            own.clone(),
+            verbs(row.verbs),
+        ));
         for sub in &row.subresources {
             let kind = sub.kind.clone().unwrap_or_else(|| own.clone());
-            named.push((format!("{}/{}", row.plural, sub.name), row.is_namespaced(), kind, verbs(sub.verbs)));
+            named.push((
+                format!("{}/{}", row.plural, sub.name),
+                row.is_namespaced(),
+                kind,
+                verbs(sub.verbs),
+            ));
         }
     }
     let rows: Vec<schema::openapi::Row<'_>> = named
@@ -63,7 +76,13 @@ pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<
             verbs,
         })
         .collect();
-    Some(schema::openapi::v3(schema::builtin(), group, version, &rows, "v1.36.3"))
+    Some(schema::openapi::v3(
+        schema::builtin(),
+        group,
+        version,
+        &rows,
+        "v1.36.3",
+    ))
 }
 
 /// A group and version of custom resources: their schemas as their definitions spell them.
@@ -73,16 +92,27 @@ fn custom(all: &[crate::catalog::Served], group: &str, version: &str) -> String 
         r#"{"openapi":"3.0.0","info":{"title":"Kubernetes CRD Swagger","version":"v0.1.0"},"paths":{"#,
     );
     let parameter = |name: &str| {
-        format!(r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#)
+        format!(
+            r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#
+        )
     };
-    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"].map(parameter).join(",");
+    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"]
+        .map(parameter)
+        .join(",");
     let mut schemas = String::new();
     let reversed: Vec<&str> = group.split('.').rev().collect();
     for (index, served) in all.iter().enumerate() {
         let row = &served.resource;
         let comma = if index > 0 { "," } else { "" };
-        let scope = if row.is_namespaced() { "/namespaces/{namespace}" } else { "" };
-        let one = format!(r#"{{"group":"{group}","version":"{version}","kind":"{}"}}"#, row.kind);
+        let scope = if row.is_namespaced() {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
+        let one = format!(
+            r#"{{"group":"{group}","version":"{version}","kind":"{}"}}"#,
+            row.kind
+        );
         let name = format!("{}.{version}.{}", reversed.join("."), row.kind);
         let content = format!(
             r##"{{"application/json":{{"schema":{{"$ref":"#/components/schemas/{name}"}}}}}}"##
@@ -109,11 +139,18 @@ fn custom(all: &[crate::catalog::Served], group: &str, version: &str) -> String 
             .flat_map(|spec| spec.items("versions"))
             .find(|of| of.str("name") == version)
             .and_then(|of| of.at(&["schema", "openAPIV3Schema"]));
-        let _ = write!(schemas, r#"{comma}"{name}":{{"x-kubernetes-group-version-kind":[{one}]"#);
+        let _ = write!(
+            schemas,
+            r#"{comma}"{name}":{{"x-kubernetes-group-version-kind":[{one}]"#
+        );
         for (key, value) in own.into_iter().flat_map(schema::Ref::map) {
             let mut text = String::new();
             api::text::json_string(&mut text, key);
-            let _ = write!(schemas, ",{text}:{}", String::from_utf8_lossy(&value.to_json()));
+            let _ = write!(
+                schemas,
+                ",{text}:{}",
+                String::from_utf8_lossy(&value.to_json())
+            );
         }
         schemas.push('}');
     }
