@@ -6,10 +6,12 @@ SHELL := /bin/bash
 
 HOST   := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 TARGET := target/$(HOST)
+# A static binary runs on any distribution, and as the only file of an image.
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
+GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench conformance packages test-packages clean
+.PHONY: help run release check test bench kubectl packages test-packages clean
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -32,18 +34,28 @@ check: packages
 	cargo test --workspace
 
 test-packages: packages
-	@need=; for p in nft:nftables busybox:busybox-static docker-registry:docker-registry openssl:openssl; do \
+	@need=; for p in nft:nftables busybox:busybox-static docker-registry:docker-registry skopeo:skopeo openssl:openssl; do \
 	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
 	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
-	@command -v go >/dev/null || { echo "make test builds upstream's kubectl and suites: install Go 1.26 first" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "make test builds upstream's kubectl: install Go 1.26 first" >&2; exit 1; }
 
-test: test-packages
+# Upstream's client, from its module.
+kubectl: .build/kubectl
+.build/kubectl: tests/conformance/go.mod tests/conformance/go.sum
+	@mkdir -p .build
+	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../.build/kubectl k8s.io/kubernetes/cmd/kubectl
+
+# One profile and one target for tests and for the binary that they drive, so that all is built once.
+test: test-packages kubectl
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	TRANSOM_ROOT_TESTS=1 cargo test --workspace
+	$(STATIC) cargo build --profile ci --target $(HOST) -p transom
+	$(STATIC) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom SCENARIO_KUBECTL=$(CURDIR)/.build/kubectl \
+	  cargo test --profile ci --target $(HOST) --workspace
 
 bench: release
 	cargo run --release -p benches
 
 clean:
 	cargo clean
+	rm -rf .build
