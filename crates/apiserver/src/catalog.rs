@@ -110,7 +110,7 @@ impl Catalog {
         for group in &mut groups {
             group
                 .versions
-                .sort_by(|a, b| version_order(b).cmp(&version_order(a)));
+                .sort_by_key(|version| std::cmp::Reverse(version_order(version)));
         }
         groups[built_in..].sort_by(|a, b| a.name.cmp(&b.name));
         groups.retain(|group| !group.versions.is_empty());
@@ -123,11 +123,6 @@ impl Catalog {
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Served> {
         let key = (group.to_owned(), version.to_owned(), plural.to_owned());
         self.by_name.get(&key).cloned()
-    }
-
-    /// All rows.
-    pub(crate) fn rows(&self) -> &[Arc<Resource>] {
-        &self.rows
     }
 
     /// Groups in order.

@@ -84,7 +84,7 @@ impl Verbs {
     /// Everything that a stored resource can do.
     pub const ALL: Verbs = Verbs(0xff);
     /// Everything but deleting a collection.
-    pub const NO_COLLECTION: Verbs = Verbs(0xff & !(1 << Verb::DeleteCollection as u8));
+    pub const NO_COLLECTION: Verbs = Verbs(!(1 << Verb::DeleteCollection as u8));
     /// The verbs of a status.
     pub const GET_PATCH_UPDATE: Verbs = Verbs::of(&[Verb::Get, Verb::Patch, Verb::Update]);
     /// A thing that can only be posted.

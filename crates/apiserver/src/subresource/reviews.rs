@@ -36,11 +36,12 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
             let of = body
                 .as_ref()
                 .get("spec")
-                .map_or("", |spec| spec.str("namespace"));
+                .map_or("", |spec| spec.str("namespace"))
+                .to_owned();
             if of.is_empty() {
                 return Err(Status::bad_request("no namespace on request"));
             }
-            rules(&call, &of.to_owned(), &mut body, status);
+            rules(&call, &of, &mut body, status);
         }
         _ => access(&call, &mut body, status)?,
     }

@@ -357,10 +357,8 @@ fn handler(owner: Ref<'_>, kinds: &[&str], at: &Path, errors: &mut Errors) {
             continue;
         }
         match *kind {
-            "exec" => {
-                if one.items("command").next().is_none() {
-                    errors.push(FieldError::required(&path.child("command"), ""));
-                }
+            "exec" if one.items("command").next().is_none() => {
+                errors.push(FieldError::required(&path.child("command"), ""));
             }
             "httpGet" => {
                 required(one, "path", &path, errors);

@@ -92,9 +92,8 @@ fn one(kind: &str, source: Ref<'_>, at: &Path, errors: &mut Errors) {
             items(source, at, errors);
         }
         "hostPath" => {
-            if required(source, "path", at, errors)
-                && source.str("path").split('/').any(|p| p == "..")
-            {
+            let climbs = source.str("path").split('/').any(|part| part == "..");
+            if required(source, "path", at, errors) && climbs {
                 errors.push(FieldError::invalid(
                     &at.child("path"),
                     source.str("path"),
