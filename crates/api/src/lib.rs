@@ -12,6 +12,7 @@ pub mod meta;
 pub mod names;
 pub mod pod;
 mod quantity;
+pub mod quota;
 mod status;
 pub mod text;
 pub mod time;

@@ -9,6 +9,8 @@ mod garbage;
 mod namespace;
 mod node_lifecycle;
 mod per_namespace;
+mod protection;
+mod quota;
 
 pub use context::{Context, Controller, start_all};
 
@@ -38,5 +40,20 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "node-lifecycle-controller",
         identity: "system:serviceaccount:kube-system:node-controller",
         start: node_lifecycle::start,
+    },
+    Controller {
+        name: "resourcequota-controller",
+        identity: "system:serviceaccount:kube-system:resourcequota-controller",
+        start: quota::start,
+    },
+    Controller {
+        name: "persistentvolumeclaim-protection-controller",
+        identity: "system:serviceaccount:kube-system:pvc-protection-controller",
+        start: protection::start_claims,
+    },
+    Controller {
+        name: "persistentvolume-protection-controller",
+        identity: "system:serviceaccount:kube-system:pv-protection-controller",
+        start: protection::start_volumes,
     },
 ];

@@ -55,18 +55,11 @@ pub(crate) fn kind_of(request: &Request, custom: bool) -> Result<Kind, Status> {
     }
 }
 
-pub(crate) fn patch_error(error: &PatchError, gk: &api::Gk, name: &str) -> Status {
+pub(crate) fn patch_error(error: &PatchError) -> Status {
     match error.class {
         Class::BadRequest => Status::bad_request(&error.message),
         Class::TooLarge => Status::too_large(&error.message),
-        Class::Unprocessable => {
-            let mut status = Status::invalid(gk, name, &[]);
-            status.message = format!(
-                "the server rejected our request due to an error in our request: {}",
-                error.message
-            );
-            status
-        }
+        Class::Unprocessable => Status::unprocessable_patch(),
         Class::Other => Status::other(500, "", &error.message),
     }
 }
@@ -112,7 +105,7 @@ impl Call {
                 let mut dom = old.clone();
                 object::to_view(self.resource(), self.view(), &mut dom);
                 let gk = self.resource().group_kind();
-                let refuse = |error: PatchError| patch_error(&error, &gk, &name);
+                let refuse = |error: PatchError| patch_error(&error);
                 match (kind, types) {
                     (Kind::Json, _) => patch::json_patch(&mut dom, &patch.dom).map_err(refuse)?,
                     (Kind::Strategic, Some((table, ty))) => {
@@ -168,5 +161,5 @@ pub(crate) fn apply(
         (Kind::Strategic, Some(ty)) => patch::strategic_object(table, ty, dom, patch),
         _ => patch::merge(dom, patch),
     };
-    done.map_err(|error| patch_error(&error, &gvk.group_kind(), name))
+    done.map_err(|error| patch_error(&error))
 }

@@ -15,128 +15,6 @@ use crate::columns::scalar;
 use crate::edit::{ensure_map, map};
 use crate::hooks::{Context, Extra, Extras};
 
-fn one() -> Quantity {
-    Quantity::new(1, api::Format::DecimalSi)
-}
-
-/// What an object uses.
-pub(super) fn usage(cx: &Context<'_>, object: Ref<'_>) -> BTreeMap<String, Quantity> {
-    let gr = cx.resource.group_resource();
-    let mut used = BTreeMap::new();
-    used.insert(format!("count/{gr}"), one());
-    let plural: &str = &cx.resource.plural;
-    if gr.group.is_empty() {
-        match plural {
-            "pods"
-            | "services"
-            | "secrets"
-            | "configmaps"
-            | "replicationcontrollers"
-            | "resourcequotas"
-            | "persistentvolumeclaims" => {
-                used.insert(plural.to_owned(), one());
-            }
-            _ => {}
-        }
-    }
-    match plural {
-        "pods" if gr.group.is_empty() => {
-            let options = api::pod::RequestOptions::default();
-            for (name, amount) in api::pod::requests(object, &options) {
-                if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                    used.insert(name.clone(), amount.clone());
-                }
-                used.insert(format!("requests.{name}"), amount);
-            }
-            for (name, amount) in api::pod::limits(object, &options) {
-                if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                    used.insert(format!("limits.{name}"), amount);
-                }
-            }
-        }
-        "services" if gr.group.is_empty() => match crate::columns::at(object, &["spec", "type"]) {
-            "NodePort" => {
-                let ports = object.get("spec").map_or(0, |s| s.items("ports").count());
-                let ports = i64::try_from(ports).unwrap_or(0);
-                used.insert(
-                    "services.nodeports".into(),
-                    Quantity::new(ports, api::Format::DecimalSi),
-                );
-            }
-            "LoadBalancer" => {
-                used.insert("services.loadbalancers".into(), one());
-            }
-            _ => {}
-        },
-        "persistentvolumeclaims" => {
-            let size = object.at(&["spec", "resources", "requests", "storage"]);
-            if let Ok(size) = Quantity::parse(&scalar(size)) {
-                let class = crate::columns::at(object, &["spec", "storageClassName"]);
-                if !class.is_empty() {
-                    let prefix = format!("{class}.storageclass.storage.k8s.io");
-                    used.insert(format!("{prefix}/requests.storage"), size.clone());
-                    used.insert(format!("{prefix}/persistentvolumeclaims"), one());
-                }
-                used.insert("requests.storage".into(), size);
-            }
-        }
-        _ => {}
-    }
-    used
-}
-
-fn scoped(quota: Ref<'_>, kind: &str, object: Ref<'_>) -> bool {
-    let Some(spec) = quota.get("spec") else {
-        return true;
-    };
-    let mut scopes: Vec<(String, String, Vec<String>)> = spec
-        .items("scopes")
-        .filter_map(Ref::as_str)
-        .map(|scope| (scope.to_owned(), "Exists".to_owned(), Vec::new()))
-        .collect();
-    for expression in spec
-        .at(&["scopeSelector"])
-        .into_iter()
-        .flat_map(|s| s.items("matchExpressions"))
-    {
-        let values = expression
-            .items("values")
-            .filter_map(Ref::as_str)
-            .map(str::to_owned)
-            .collect();
-        scopes.push((
-            expression.str("scopeName").into(),
-            expression.str("operator").into(),
-            values,
-        ));
-    }
-    if scopes.is_empty() {
-        return true;
-    }
-    if kind != "Pod" {
-        return false;
-    }
-    let deadline = object
-        .at(&["spec", "activeDeadlineSeconds"])
-        .and_then(Ref::as_int);
-    let class = crate::columns::at(object, &["spec", "priorityClassName"]);
-    scopes
-        .iter()
-        .all(|(scope, operator, values)| match scope.as_str() {
-            "Terminating" => deadline.is_some(),
-            "NotTerminating" => deadline.is_none(),
-            "BestEffort" => api::pod::compute_qos(object) == api::pod::Qos::BestEffort,
-            "NotBestEffort" => api::pod::compute_qos(object) != api::pod::Qos::BestEffort,
-            "PriorityClass" => match operator.as_str() {
-                "In" => values.iter().any(|value| value == class),
-                "NotIn" => !values.iter().any(|value| value == class),
-                "DoesNotExist" => class.is_empty(),
-                _ => !class.is_empty(),
-            },
-            _ => false,
-        })
-}
-
 fn list(amounts: &BTreeMap<String, Quantity>) -> String {
     let parts: Vec<String> = amounts
         .iter()
@@ -162,9 +40,9 @@ pub(super) fn charge(
     if quotas.is_empty() {
         return Ok(());
     }
-    let delta = usage(cx, new);
+    let delta = api::quota::usage(&cx.resource.group_resource(), new);
     for mut quota in quotas {
-        if !scoped(quota.as_ref(), &cx.resource.kind, new) {
+        if !api::quota::selects(quota.as_ref(), &cx.resource.kind, new) {
             continue;
         }
         let mut asked = BTreeMap::new();

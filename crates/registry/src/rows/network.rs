@@ -51,6 +51,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::ip_address())
             .select(Selectable::code("spec.parentRef", |_| String::new()))
             .strategy(Strategy {
+                name: api::names::name_is_path_segment,
                 validate: network::ip_address,
                 ..Strategy::DEFAULT
             }),
