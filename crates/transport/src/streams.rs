@@ -7,11 +7,14 @@
 //! kubelet/pkg/cri/streaming/remotecommand/websocket.go.
 
 mod channels;
+mod forward;
 mod session;
+mod spdy;
 mod tunnel;
 mod websocket;
 
 pub use channels::{Channel, Frame, Outcome, Protocol, Size, Streams};
+pub use forward::serve_port_forward;
 pub use session::{
     Output, RemoteProcess, SessionIo, copy_input, copy_output, run_remote, serve_body,
     serve_session,

@@ -394,44 +394,14 @@ async fn errors_name_the_endpoint() {
 
 /// Upstream's kubectl against our exec, where `TRANSOM_KUBECTL` names the binary.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the oracle, with an empty environment"
-)]
 async fn kubectl_exec() {
     let Ok(kubectl) = std::env::var("TRANSOM_KUBECTL") else {
         println!("skipped: TRANSOM_KUBECTL is not set");
         return;
     };
     let exec = crate::streams::tests::upper_case_server();
-    let service = service_fn(move |request: Request| {
-        let exec = exec.clone();
-        async move {
-            if request.uri().path().ends_with("/exec") {
-                return exec.call(request).await;
-            }
-            let document = match request.uri().path() {
-                "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
-                "/apis" => r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#,
-                "/api/v1" => {
-                    r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[
-                        {"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["get"]}]}"#
-                }
-                _ => {
-                    r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"default"},
-                        "spec":{"containers":[{"name":"nginx"}]},"status":{"phase":"Running"}}"#
-                }
-            };
-            let mut response = Response::new(Body::from(document));
-            let json = HeaderValue::from_static("application/json");
-            response
-                .headers_mut()
-                .insert(http::header::CONTENT_TYPE, json);
-            response
-        }
-    });
     let ca = TestCa::new();
-    let server = start_tls(&ca, service).await;
+    let server = start_tls(&ca, one_pod("/exec", exec)).await;
     let url = format!("--server=https://{}", server.address);
     let mut child = tokio::process::Command::new(kubectl)
         .args([
@@ -463,4 +433,118 @@ async fn kubectl_exec() {
         output.stdout == "SOME WORDS\n".repeat(20_000).as_bytes(),
         "{errors}"
     );
+}
+
+/// An API with one pod whose `path` is served by `stream`: as much as kubectl needs.
+fn one_pod(path: &'static str, stream: Arc<dyn Service>) -> Arc<dyn Service> {
+    service_fn(move |request: Request| {
+        let stream = stream.clone();
+        async move {
+            if request.uri().path().ends_with(path) {
+                return stream.call(request).await;
+            }
+            let document = match request.uri().path() {
+                "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+                "/apis" => r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#,
+                "/api/v1" => {
+                    r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[
+                        {"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["get"]}]}"#
+                }
+                _ => {
+                    r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"default"},
+                        "spec":{"containers":[{"name":"nginx"}]},"status":{"phase":"Running"}}"#
+                }
+            };
+            let mut response = Response::new(Body::from(document));
+            let json = HeaderValue::from_static("application/json");
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, json);
+            response
+        }
+    })
+}
+
+/// Upstream's kubectl forwards a port through our SPDY inside a WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_port_forward() {
+    let Ok(kubectl) = std::env::var("TRANSOM_KUBECTL") else {
+        println!("skipped: TRANSOM_KUBECTL is not set");
+        return;
+    };
+    let backend = start(None, Limits::default(), describe()).await;
+    let target = backend.address;
+    let forward = service_fn(move |request: Request| async move {
+        crate::streams::serve_port_forward(request, move |port, mut stream| async move {
+            if port != 80 {
+                return Err(format!("connect to port {port}: connection refused"));
+            }
+            let mut inside = TcpStream::connect(target)
+                .await
+                .map_err(|e| e.to_string())?;
+            let _end = tokio::io::copy_bidirectional(&mut inside, &mut stream).await;
+            Ok(())
+        })
+    });
+    let ca = TestCa::new();
+    let server = start_tls(&ca, one_pod("/portforward", forward)).await;
+    let url = format!("--server=https://{}", server.address);
+    let mut child = tokio::process::Command::new(kubectl)
+        .args([
+            &url,
+            "--kubeconfig=/dev/null",
+            "--insecure-skip-tls-verify",
+            "--token=x",
+        ])
+        .args([
+            "port-forward",
+            "--address=127.0.0.1",
+            "pod/web",
+            ":80",
+            ":81",
+        ])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        let mut line = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line)
+            .await
+            .unwrap();
+        // Forwarding from 127.0.0.1:40000 -> 80
+        let port = line
+            .split(':')
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        ports.push(
+            port.unwrap_or_else(|| panic!("{line}"))
+                .parse::<u16>()
+                .unwrap(),
+        );
+    }
+    let client = HttpClient::new(Endpoint::http("127.0.0.1", ports[0])).unwrap();
+    for n in 0..20 {
+        let request = http::Request::post(format!("/{n}")).body(Body::from("x".repeat(300_000)));
+        let response = client.call(request.unwrap()).await.unwrap();
+        let body = response.into_body().collect(1000).await.unwrap();
+        assert!(body.ends_with(b"body=300000"), "{body:?}");
+    }
+    let refused = HttpClient::new(Endpoint::http("127.0.0.1", ports[1])).unwrap();
+    assert!(get(&refused, "/").await.is_err());
+    let mut errors = tokio::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut errors, &mut line)
+        .await
+        .unwrap();
+    assert!(
+        line.contains("connect to port 81: connection refused"),
+        "{line}"
+    );
+    child.kill().await.unwrap();
 }
