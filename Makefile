@@ -54,7 +54,8 @@ test: test-packages kubectl
 	  cargo test --profile ci --target $(HOST) --workspace
 
 bench: release
-	cargo run --release -p benches
+	$(STATIC) cargo build --release --target $(HOST) -p benches
+	$(SUDO) $(TARGET)/release/benches
 
 clean:
 	cargo clean

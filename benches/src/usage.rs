@@ -1,0 +1,92 @@
+//! Memory and processor time of everything that a cluster runs.
+//!
+//! The cluster's processes are those of its control group; each one's share of pages (PSS) is the
+//! kernel's, so that the pages of the binary that they share count once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::Fixture;
+use crate::report::{Figure, line};
+
+const SETTLE: Duration = Duration::from_secs(10);
+const WATCH: Duration = Duration::from_secs(20);
+
+/// A process of the cluster.
+struct Process {
+    folder: PathBuf,
+    name: String,
+}
+
+/// Waits, then measures.
+pub(crate) async fn idle(fixture: &Fixture) -> Result<Vec<Figure>> {
+    sleep(SETTLE).await;
+    let processes = processes(&fixture.name)?;
+    ensure!(!processes.is_empty(), "found no process of the cluster");
+    let mut total_kib = 0;
+    for process in &processes {
+        let kib = pss_kib(&process.folder)?;
+        total_kib += kib;
+        line(&format!("  {:>7} KiB  {}", kib, process.name));
+    }
+    let (before, start) = (ticks(&processes), Instant::now());
+    sleep(WATCH).await;
+    let used = ticks(&processes).saturating_sub(before);
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    let share = used as f64 / per_second / start.elapsed().as_secs_f64() * 100.0;
+    Ok(vec![
+        Figure::new(
+            format!("idle node PSS, {} processes", processes.len()),
+            "MiB",
+            total_kib as f64 / 1024.0,
+        )
+        .limit(100.0),
+        Figure::new("idle processor time over 20 s", "% of core", share).limit(0.5),
+    ])
+}
+
+/// All whose control group carries the cluster's name.
+fn processes(cluster: &str) -> Result<Vec<Process>> {
+    let group = format!("/transom-{cluster}-");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("read /proc")? {
+        let folder = entry.context("read /proc")?.path();
+        let groups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+        if !groups.contains(&group) {
+            continue;
+        }
+        let words = fs::read(folder.join("cmdline")).unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let program = words.next().unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        let name = format!("{program} {}", words.next().unwrap_or_default());
+        found.push(Process { folder, name });
+    }
+    Ok(found)
+}
+
+fn pss_kib(process: &Path) -> Result<u64> {
+    let path = process.join("smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let value = value.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    value.with_context(|| format!("find Pss in {}", path.display()))
+}
+
+/// User and system time so far, in clock ticks; of a process that ended: nothing.
+fn ticks(processes: &[Process]) -> u64 {
+    let of = |process: &Process| -> Option<u64> {
+        let text = fs::read_to_string(process.folder.join("stat")).ok()?;
+        // The name in brackets may hold spaces; utime and stime are fields 14 and 15 of proc(5).
+        let (_, fields) = text.rsplit_once(") ")?;
+        let mut fields = fields.split(' ').skip(11);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(user + system)
+    };
+    processes.iter().filter_map(of).sum()
+}
