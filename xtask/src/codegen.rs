@@ -142,4 +142,6 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
