@@ -91,7 +91,26 @@ impl Server {
                     Err(answer) => *answer,
                 }
             }
+            (&Method::GET | &Method::POST, ["portForward", namespace, pod])
+            | (&Method::GET | &Method::POST, ["portForward", namespace, pod, _]) => {
+                match self.sandbox(namespace, pod).await {
+                    Ok(id) => remote::port_forward(self.kubelet.shared(), request, id),
+                    Err(answer) => *answer,
+                }
+            }
             _ => text(StatusCode::NOT_FOUND, "404 page not found"),
+        }
+    }
+
+    /// The runtime's id of a live sandbox.
+    async fn sandbox(&self, namespace: &str, pod: &str) -> Result<String, Box<Response>> {
+        let (_, observed) = self.observe(namespace, pod).await?;
+        match observed.sandbox {
+            Some(sandbox) if sandbox.ready => Ok(sandbox.id),
+            _ => {
+                let message = format!("sandbox of pod {pod:?} is not running");
+                Err(Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message)))
+            }
         }
     }
 

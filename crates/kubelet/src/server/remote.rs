@@ -1,11 +1,13 @@
-//! exec and attach: WebSocket channels of the caller to streams of the runtime.
+//! exec, attach and port-forward: WebSocket channels of the caller to streams of the runtime.
 
 use std::sync::Arc;
 
 use nodeapi::cri::{AttachRequest, ContainerStatusRequest, ExecRequest};
 use nodeapi::{CriError, ExitStatus, Io, TerminalSize};
 use tokio::sync::mpsc;
-use transport::streams::{Outcome, SessionIo, Streams, copy_input, copy_output, serve_session};
+use transport::streams::{
+    Outcome, SessionIo, Streams, copy_input, copy_output, serve_port_forward, serve_session,
+};
 use transport::{Request, Response};
 
 use crate::server::decode;
@@ -50,6 +52,24 @@ pub(super) fn attach(shared: &Arc<Shared>, request: Request, container_id: Strin
             stderr: streams.stderr,
         };
         connect(io, |io| shared.streams.attach(request, io)).await
+    })
+}
+
+/// Connects to ports inside a sandbox.
+pub(super) fn port_forward(shared: &Arc<Shared>, request: Request, sandbox_id: String) -> Response {
+    let shared = shared.clone();
+    serve_port_forward(request, move |port, stream| {
+        let (shared, sandbox_id) = (shared.clone(), sandbox_id.clone());
+        async move {
+            let copied = shared
+                .streams
+                .port_forward(&sandbox_id, port, Box::new(stream))
+                .await;
+            copied.map_err(|error| {
+                let cause = base::Chain(&error);
+                format!("error forwarding port {port} to pod {sandbox_id}: {cause}")
+            })
+        }
     })
 }
 
