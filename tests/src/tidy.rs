@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Past this a file must be split; generated files say so in their first line.
 const LINE_LIMIT: usize = 900;
+/// A crate's tests are one subject with many cases.
+const TEST_LINE_LIMIT: usize = 1200;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -57,7 +59,11 @@ fn every_file_says_what_it_owns() {
 fn no_file_hides_a_second_noun() {
     let long: Vec<_> = sources()
         .into_iter()
-        .filter(|(_, text)| !is_generated(text) && text.lines().count() > LINE_LIMIT)
+        .filter(|(path, text)| {
+            let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
+            let limit = if is_test { TEST_LINE_LIMIT } else { LINE_LIMIT };
+            !is_generated(text) && text.lines().count() > limit
+        })
         .map(|(path, text)| (path, text.lines().count()))
         .collect();
     assert!(long.is_empty(), "over {LINE_LIMIT} lines: {long:#?}");
