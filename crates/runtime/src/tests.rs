@@ -113,7 +113,7 @@ impl Images for OneImage {
     }
 
     async fn restore(&self, container: &str, lowers: &[PathBuf]) {
-        assert_eq!(lowers, [self.root.clone()]);
+        assert_eq!(lowers, std::slice::from_ref(&self.root));
         self.held.lock().push(container.into());
     }
 
@@ -1058,4 +1058,127 @@ async fn real_images_over_the_socket() {
         (Code::NotFound, "container \"nothing\" not found")
     );
     bed.remove_all().await;
+}
+
+/// Variables that make [`agent_to_be_killed`] an agent: state, group, root of the image.
+const CHILD: [&str; 3] = [
+    "TRANSOM_TEST_DIR",
+    "TRANSOM_TEST_GROUP",
+    "TRANSOM_TEST_ROOT",
+];
+
+/// Makes and removes pods until it is killed; nothing to do when it is run as a test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agent_to_be_killed() {
+    let [Ok(dir), Ok(parent), Ok(root)] = CHILD.map(std::env::var) else {
+        return;
+    };
+    let images = Arc::new(OneImage {
+        root: root.into(),
+        held: Mutex::default(),
+    });
+    let network = Arc::new(NoNetwork::default());
+    let dir = PathBuf::from(dir);
+    let (runtime, shutdown) = open(&dir, &parent, &images, &network).await;
+    let mut own = tempfile::tempdir().unwrap();
+    own.disable_cleanup(true);
+    let bed = Bed {
+        dir: own,
+        parent,
+        images,
+        network,
+        runtime,
+        shutdown,
+    };
+    for n in 0.. {
+        let sandbox = bed.run(&format!("x{}-{n}", std::process::id())).await;
+        let id = bed.up(&sandbox, "a", &["exit", "0"]).await;
+        bed.ended(&id).await;
+        let pod_sandbox_id = sandbox;
+        let stop = cri::StopPodSandboxRequest {
+            pod_sandbox_id: pod_sandbox_id.clone(),
+        };
+        bed.runtime.stop_pod_sandbox(stop).await.unwrap();
+        let remove = cri::RemovePodSandboxRequest { pod_sandbox_id };
+        bed.runtime.remove_pod_sandbox(remove).await.unwrap();
+    }
+}
+
+/// kill -9 at random moments under load: the old pod stays untouched, nothing half-made remains.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_kills_of_the_agent() {
+    let Some(mut bed) = bed("kills").await else {
+        return;
+    };
+    let sandbox = bed.run("stays").await;
+    let stays = bed
+        .up(&sandbox, "stays", &["echo", "ready", "sleep", "600"])
+        .await;
+    bed.wait_log("stays", "ready").await;
+    let pid = bed
+        .runtime
+        .inner
+        .container(&stays)
+        .unwrap()
+        .1
+        .record
+        .lock()
+        .pid;
+    bed.shutdown.trigger();
+    let mut random = base::Rng::new(7);
+    for _ in 0..12 {
+        #[expect(clippy::disallowed_methods, reason = "this test program as an agent")]
+        let mut agent = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["tests::agent_to_be_killed", "--exact"])
+            .env(CHILD[0], bed.dir.path())
+            .env(CHILD[1], &bed.parent)
+            .env(CHILD[2], &bed.images.root)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(40 + random.below(250))).await;
+        assert!(
+            agent.try_wait().unwrap().is_none(),
+            "the agent failed by itself"
+        );
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+    bed.reopen().await;
+    assert_eq!(
+        bed.status(&stays).await.state,
+        cri::ContainerState::ContainerRunning as i32
+    );
+    assert_eq!(
+        bed.runtime
+            .inner
+            .container(&stays)
+            .unwrap()
+            .1
+            .record
+            .lock()
+            .pid,
+        pid
+    );
+    let listed = bed.runtime.inner.list_sandboxes(None);
+    println!("sandboxes after the kills: {}", listed.len());
+    assert_eq!(
+        bed.exec(&stays, &["/prog", "echo", "x"], 5)
+            .await
+            .unwrap()
+            .stdout,
+        b"x\n"
+    );
+    bed.remove_all().await;
+    let group = bed.runtime.inner.group(&bed.parent).unwrap();
+    assert_eq!(group.processes().unwrap(), Vec::<u32>::new());
+    let shims = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(|p| {
+            let environment = fs::read_link(p.path().join("fd/2")).unwrap_or_default();
+            environment.starts_with(bed.dir.path())
+        });
+    assert_eq!(shims.count(), 0, "shims are left");
 }
