@@ -70,6 +70,8 @@ pub(crate) struct Worker {
     /// When files that follow API objects are written again.
     refresh_at: Option<Timestamp>,
     torn_down: bool,
+    /// Nothing of the pod is left here; its object may wait for finalizers.
+    cleaned: bool,
     failed_pulls: HashMap<String, base::Backoff>,
     sandbox_backoff: base::Backoff,
 }
@@ -106,6 +108,7 @@ impl Worker {
             volumes_ready: false,
             refresh_at: None,
             torn_down: false,
+            cleaned: false,
             failed_pulls: HashMap::new(),
             sandbox_backoff: base::Backoff::new(
                 std::time::Duration::from_secs(1),
@@ -156,6 +159,9 @@ impl Worker {
 
     async fn round(&mut self) -> Result<Next, CriError> {
         let gone = self.refresh();
+        if self.cleaned {
+            return Ok(if gone { Next::Done } else { Next::Wait(None) });
+        }
         let Some(mut pod) = PodSpec::read(&self.object) else {
             return Ok(Next::Done);
         };
@@ -182,7 +188,10 @@ impl Worker {
         });
         self.probes.follow(&pod, &observed, &self.key, &self.uid);
         let plan = actions(&pod, &observed, &self.known, now);
-        if !gone {
+        // A deleted pod of which nothing is left keeps the last status that was told.
+        let forgotten =
+            pod.deletion.is_some() && observed.sandbox.is_none() && observed.containers.is_empty();
+        if !gone && !forgotten {
             self.report(&pod, &observed, now).await;
         }
         if plan.actions.is_empty() {
@@ -430,7 +439,8 @@ impl Worker {
             .forget(&self.shared.config, &self.key, &self.uid)
             .await;
         tracing::info!(pod = %self.key, uid = self.uid, "pod is gone");
-        Ok(Next::Done)
+        self.cleaned = true;
+        Ok(Next::Again)
     }
 
     pub(crate) fn pods_api(&self) -> client::Api {
