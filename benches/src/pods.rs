@@ -69,10 +69,17 @@ async fn running(pods: &Api, watch: &mut Watch, name: &str) -> Result<f64> {
         }
         let dom = pod.parse().context("parse a pod")?;
         let status = dom.as_ref().get("status");
-        match status.map_or("", |status| status.str("phase")) {
-            "Running" => return Ok(start.elapsed().as_secs_f64() * 1000.0),
-            "Failed" => bail!("it failed: is the binary static?"),
-            _ => {}
+        let Some(status) = status else { continue };
+        // The phase alone says Running also for a container that cannot start and is tried again.
+        let state = status.items("containerStatuses").next();
+        let state = state.and_then(|container| container.get("state"));
+        if status.str("phase") == "Running"
+            && state.is_some_and(|state| state.get("running").is_some())
+        {
+            return Ok(start.elapsed().as_secs_f64() * 1000.0);
+        }
+        if state.is_some_and(|state| state.get("terminated").is_some()) {
+            bail!("its container ended: is the binary static?");
         }
     }
 }
