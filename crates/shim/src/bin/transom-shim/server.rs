@@ -62,7 +62,8 @@ impl Connection {
     }
 
     fn fill(&mut self) {
-        let mut buffer = [0; 64 << 10];
+        // Small: a page of stack once touched stays.
+        let mut buffer = [0; 8 << 10];
         match sys::receive(self.socket.as_fd(), &mut buffer, &mut self.fds) {
             Ok(0) => self.closed = true,
             Ok(n) => self.input.extend_from_slice(&buffer[..n]),
@@ -167,7 +168,13 @@ fn answer(connection: &mut Connection, shim: &mut Shim) -> bool {
     loop {
         let (kind, body) = match take_frame(&mut connection.input) {
             Ok(Some(request)) => request,
-            Ok(None) => return false,
+            Ok(None) => {
+                if connection.input.is_empty() {
+                    connection.input = Vec::new();
+                    sys::trim_memory();
+                }
+                return false;
+            }
             Err(_) => {
                 connection.closed = true;
                 return false;
