@@ -210,24 +210,34 @@ async fn tokens_come_from_a_file() {
     );
 }
 
-/// More requests at once than one connection may carry: the client opens more connections, and
-/// every request is answered.
+/// Far more requests at once than connections may carry: each waits for its turn, the server
+/// never sees more than connections × streams, and every one is answered.
 #[tokio::test]
-async fn many_concurrent_streams() {
+async fn ten_thousand_requests_at_once() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     let ca = TestCa::new();
-    let server = start_tls(&ca, describe()).await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (running, peak) = (now.clone(), most.clone());
+    let service = service_fn(move |request: Request| {
+        let (running, peak) = (running.clone(), peak.clone());
+        async move {
+            peak.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            running.fetch_sub(1, SeqCst);
+            Response::new(Body::from(request.uri().path().to_owned()))
+        }
+    });
+    let server = start_tls(&ca, service).await;
     let client = client(&server, Some(client_tls(&ca)));
-    let calls = (0..1000).map(|n| {
+    let calls = (0..10_000).map(|n| {
         let client = client.clone();
-        async move { get(&client, &format!("/{n}")).await.unwrap() }
+        async move { get(&client, &format!("/{n}")).await.unwrap() == format!("/{n}") }
     });
     let answers = futures_util::future::join_all(calls).await;
-    assert!(
-        answers
-            .iter()
-            .enumerate()
-            .all(|(n, a)| a.contains(&format!("/{n} ")))
-    );
+    assert!(answers.iter().all(|fits| *fits));
+    assert_eq!(now.load(SeqCst), 0);
+    let most = most.load(SeqCst);
+    assert!((100..=16 * 250).contains(&most), "{most}");
 }
 
 #[tokio::test]
