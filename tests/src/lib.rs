@@ -7,4 +7,6 @@ mod local_cluster;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tidy;

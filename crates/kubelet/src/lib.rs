@@ -18,4 +18,5 @@ mod volume;
 mod worker;
 
 pub use config::Config;
+pub use node::Machine;
 pub use run::{Kubelet, Parts, machine_resources};

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 
 use facts::Facts;
+pub use facts::Machine;
 pub(crate) use facts::memory_bytes;
 
 const LEASE_SECONDS: i64 = 40;
@@ -36,6 +37,7 @@ pub(crate) struct NodeReporter {
     pub(crate) images: Arc<dyn ImageService>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) recorder: Recorder,
+    pub(crate) machine: Machine,
 }
 
 impl NodeReporter {
@@ -167,7 +169,7 @@ impl NodeReporter {
         let mut dom = Dom::new();
         let root = dom.new_map();
         dom.set_root(root);
-        let facts = Facts::read(&self.config);
+        let facts = Facts::read(&self.config, self.machine);
         facts.write_resources(&mut dom, root, &self.config);
         let problems = self.runtime_problems().await;
         let ready = problems.is_none();

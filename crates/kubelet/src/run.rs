@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::config::Config;
 use crate::container::label;
-use crate::node::NodeReporter;
+use crate::node::{Machine, NodeReporter};
 use crate::volume::Volumes;
 use crate::worker::{Mailbox, Shared, Worker};
 
@@ -50,6 +50,11 @@ struct Workers {
 impl Kubelet {
     /// Starts everything; tasks end with `shutdown`, containers do not.
     pub fn start(parts: Parts, shutdown: &Shutdown) -> Self {
+        Self::start_on(Machine::Own, parts, shutdown)
+    }
+
+    /// As [`Self::start`], reporting another machine than the one that this process runs on.
+    pub fn start_on(machine: Machine, parts: Parts, shutdown: &Shutdown) -> Self {
         let Parts {
             config,
             client,
@@ -66,6 +71,7 @@ impl Kubelet {
             images: images.clone(),
             clock: clock.clone(),
             recorder: recorder.clone(),
+            machine,
         };
         tasks::spawn("node-reporter", shutdown, reporter.run());
         let services = Reflector::new(

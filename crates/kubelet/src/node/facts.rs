@@ -14,6 +14,18 @@ const LEAST_DISK_BYTES: u64 = 256 << 20;
 /// Below this share of free process ids the node says so.
 const LEAST_PIDS_PERCENT: u64 = 5;
 
+const SIMULATED_DISK_BYTES: u64 = 100 << 30;
+
+/// Which machine a kubelet reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// The one that it runs on.
+    #[default]
+    Own,
+    /// One that is never short of anything and the same everywhere: for the simulator.
+    Simulated,
+}
+
 /// A reading of the machine.
 pub(crate) struct Facts {
     disk_bytes: u64,
@@ -23,7 +35,15 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn read(config: &Config) -> Self {
+    pub(crate) fn read(config: &Config, machine: Machine) -> Self {
+        if machine == Machine::Simulated {
+            return Self {
+                disk_bytes: SIMULATED_DISK_BYTES,
+                disk_free_bytes: SIMULATED_DISK_BYTES,
+                memory_free_bytes: u64::MAX,
+                pids: (0, 1 << 22),
+            };
+        }
         let disk = rustix::fs::statvfs(&config.root).ok();
         let disk = disk.or_else(|| rustix::fs::statvfs("/").ok());
         let (disk_bytes, disk_free_bytes) = disk.map_or((0, 0), |disk| {
