@@ -46,9 +46,16 @@ fn scenarios() {
 #[track_caller]
 fn same_traces(name: &str, first: &str, second: &str) {
     for (index, (one, other)) in first.lines().zip(second.lines()).enumerate() {
-        assert_eq!(one, other, "{name}: the traces of two runs differ at fact {index}");
+        assert_eq!(
+            one, other,
+            "{name}: the traces of two runs differ at fact {index}"
+        );
     }
-    assert_eq!(first.lines().count(), second.lines().count(), "{name}: one trace is longer");
+    assert_eq!(
+        first.lines().count(),
+        second.lines().count(),
+        "{name}: one trace is longer"
+    );
 }
 
 fn walk_and_check(seed: u64) -> String {

@@ -61,7 +61,7 @@ impl NodeReporter {
             let fingerprint = status.to_json(status.root());
             let due = reported.as_ref().is_none_or(|(earlier, at)| {
                 *earlier != fingerprint || at.elapsed() >= REPORT_AT_LATEST
-            });
+            }) || self.is_contradicted(&status).await;
             if due {
                 match self.report(&status).await {
                     Ok(()) => reported = Some((fingerprint, Instant::now())),
@@ -293,6 +293,23 @@ impl NodeReporter {
                 });
             dom.set_str(condition, "lastHeartbeatTime", &now);
             dom.set_str(condition, "lastTransitionTime", &since);
+        }
+    }
+
+    /// Whether the API shows other conditions, as after the node was given up (Unknown), or no
+    /// node at all.
+    async fn is_contradicted(&self, status: &Dom) -> bool {
+        let nodes = self.client.resource(&Gvr::new("", "v1", "nodes"));
+        match nodes.find(&self.config.node_name).await {
+            Ok(Some(object)) => object.parse().is_ok_and(|shown| {
+                let mut ours = status.as_ref().items("conditions");
+                ours.any(|condition| {
+                    let shown = api::meta::condition(shown.as_ref(), condition.str("type"));
+                    shown.is_none_or(|shown| shown.str("status") != condition.str("status"))
+                })
+            }),
+            Ok(None) => true,
+            Err(_) => false,
         }
     }
 

@@ -67,7 +67,12 @@ pub(crate) async fn observe(runtime: &dyn RuntimeService, uid: &str) -> Result<O
             ..Default::default()
         };
         match runtime.container_status(request).await {
-            Ok(answer) => observed.containers.extend(answer.status.map(container)),
+            Ok(answer) => observed
+                .containers
+                .extend(answer.status.map(|status| Container {
+                    sandbox_id: item.pod_sandbox_id,
+                    ..container(status)
+                })),
             // Removed between the two calls.
             Err(error) if error.code == nodeapi::Code::NotFound => {}
             Err(error) => return Err(error),
@@ -95,6 +100,7 @@ fn container(status: cri::ContainerStatus) -> Container {
     };
     Container {
         id: status.id,
+        sandbox_id: String::new(),
         name: metadata.name,
         attempt: metadata.attempt,
         state,

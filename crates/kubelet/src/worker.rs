@@ -72,7 +72,10 @@ pub(crate) struct Worker {
     torn_down: bool,
     /// Nothing of the pod is left here; its object may wait for finalizers.
     cleaned: bool,
-    failed_pulls: HashMap<String, base::Backoff>,
+    /// The last grace period seen, and when it ends.
+    deadline: Option<(i64, Timestamp)>,
+    /// Delays after failed pulls, and until when the present one lasts.
+    failed_pulls: HashMap<String, (base::Backoff, Timestamp)>,
     sandbox_backoff: base::Backoff,
 }
 
@@ -109,6 +112,7 @@ impl Worker {
             refresh_at: None,
             torn_down: false,
             cleaned: false,
+            deadline: None,
             failed_pulls: HashMap::new(),
             sandbox_backoff: base::Backoff::new(
                 std::time::Duration::from_secs(1),
@@ -166,6 +170,10 @@ impl Worker {
             return Ok(Next::Done);
         };
         let now = self.shared.clock.now();
+        if let Some(deletion) = &mut pod.deletion {
+            deletion.at = deadline(self.deadline, deletion, now);
+            self.deadline = Some((deletion.grace_seconds, deletion.at));
+        }
         if gone && pod.deletion.is_none() {
             // Deleted by force while this node did not look: end it with its own grace period.
             pod.deletion = Some(crate::pod::Deletion {
@@ -542,6 +550,24 @@ impl Worker {
     }
 }
 
+/// When a grace period ends. One that was shortened counts from when that was seen: the API counts
+/// it from the first request, which may leave nothing of it.
+/// Source: kubernetes v1.36 pkg/kubelet/pod_workers.go, calculateEffectiveGracePeriod.
+fn deadline(
+    before: Option<(i64, Timestamp)>,
+    deletion: &crate::pod::Deletion,
+    now: Timestamp,
+) -> Timestamp {
+    match before {
+        Some((grace, at)) if grace == deletion.grace_seconds => at,
+        Some((_, at)) => {
+            let grace = jiff::SignedDuration::from_secs(deletion.grace_seconds);
+            now.checked_add(grace).map_or(at, |shorter| shorter.min(at))
+        }
+        None => deletion.at,
+    }
+}
+
 /// `/kubepods/burstable/pod<uid>`; guaranteed pods stand directly below the root.
 fn cgroup_path(root: &str, qos: &str, uid: &str) -> String {
     match qos {
@@ -555,4 +581,33 @@ fn deletion_of(object: &Object) -> Option<(String, Option<i64>)> {
     let metadata = dom.as_ref().get("metadata")?;
     let at = metadata.str("deletionTimestamp");
     (!at.is_empty()).then(|| (at.to_owned(), metadata.int("deletionGracePeriodSeconds")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deadline;
+    use crate::pod::Deletion;
+    use jiff::Timestamp;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A pod with 600 s was deleted at 1000 and again with 3 s at 1020: the API says 1003.
+    #[test]
+    fn a_shortened_grace_period_counts_from_now() {
+        let asked = |end, grace_seconds| Deletion {
+            at: at(end),
+            grace_seconds,
+        };
+        assert_eq!(deadline(None, &asked(1600, 600), at(1000)), at(1600));
+        let before = Some((600, at(1600)));
+        assert_eq!(deadline(before, &asked(1600, 600), at(1010)), at(1600));
+        assert_eq!(deadline(before, &asked(1003, 3), at(1020)), at(1023));
+        assert_eq!(
+            deadline(Some((3, at(1023))), &asked(1003, 3), at(1022)),
+            at(1023)
+        );
+        assert_eq!(deadline(before, &asked(1300, 300), at(1599)), at(1600));
+    }
 }

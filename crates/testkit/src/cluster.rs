@@ -69,7 +69,6 @@ pub fn simulate<R, F>(options: Options, body: impl FnOnce(SimCluster) -> F) -> R
 where
     F: Future<Output = Result<R>>,
 {
-    if std::env::var_os("SIM_LOG").is_some() { base::telemetry::init("debug"); }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -89,13 +88,16 @@ impl SimCluster {
         let shared: Arc<dyn Clock> = Arc::new(clock);
         let store = store::Store::in_memory(shared.clone());
         let config = Config::new(store.clone(), shared.clone(), shutdown.clone());
-        let server = Server::open(config).await.map_err(|error| anyhow!("{error}"))?;
+        let server = Server::open(config)
+            .await
+            .map_err(|error| anyhow!("{error}"))?;
         let trace = Trace::new(clock);
         let mut rng = Rng::new(options.seed);
         let client = client_as(&server, "sim-admin", &[]);
         let runtimes = observer::Runtimes::default();
         observer::start(&client, &trace, &runtimes, &shutdown);
         let context = controllers::Context {
+            informers: client.clone(),
             client: client.clone(),
             recorder: Recorder::start(client.clone(), "controllers", "", shared.clone(), &shutdown),
             clock: shared.clone(),
@@ -106,8 +108,7 @@ impl SimCluster {
             client_as(&server, identity, &[])
         });
         let own = client_as(&server, "system:kube-scheduler", &[]);
-        let recorder =
-            Recorder::start(own.clone(), "default-scheduler", "", shared, &shutdown);
+        let recorder = Recorder::start(own.clone(), "default-scheduler", "", shared, &shutdown);
         let scheduling = scheduler::Config {
             scheduler_name: "default-scheduler".to_owned(),
             recorder,
@@ -189,7 +190,9 @@ impl SimCluster {
     }
 
     fn node_mut(&mut self, node: &str) -> Result<&mut SimNode> {
-        self.nodes.get_mut(node).ok_or_else(|| anyhow!("there is no node {node}"))
+        self.nodes
+            .get_mut(node)
+            .ok_or_else(|| anyhow!("there is no node {node}"))
     }
 
     /// Names of the nodes whose kubelet runs, or does not.
@@ -256,7 +259,8 @@ impl SimCluster {
             let json = dom.to_json(dom.root());
             match api.create(json.clone()).await {
                 Err(error) if error.is_already_exists() => {
-                    api.patch(metadata.name(), "", client::Patch::Merge(json.into())).await?;
+                    api.patch(metadata.name(), "", client::Patch::Merge(json.into()))
+                        .await?;
                 }
                 other => {
                     other.with_context(|| format!("create {kind} {}", metadata.name()))?;
@@ -280,7 +284,9 @@ impl SimCluster {
             propagation: Some(Propagation::Background),
             ..DeleteOptions::default()
         };
-        self.api(&resource, namespace).delete(name, &options).await?;
+        self.api(&resource, namespace)
+            .delete(name, &options)
+            .await?;
         Ok(())
     }
 
@@ -292,7 +298,9 @@ impl SimCluster {
 
     /// All objects of a namespace, or of the cluster when it is empty.
     pub async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Object>, Error> {
-        let Some(resource) = resource::find(kind) else { return Ok(Vec::new()) };
+        let Some(resource) = resource::find(kind) else {
+            return Ok(Vec::new());
+        };
         let api = match namespace {
             "" => self.client.resource(&resource.gvr),
             namespace => self.api(&resource, namespace),
@@ -316,7 +324,11 @@ impl SimCluster {
         let dom = Dom::parse_json(&bytes).map_err(|error| anyhow!("answer to {path}: {error}"))?;
         let table = dom.as_ref();
         if failed {
-            bail!("Error from server ({}): {}", table.str("reason"), table.str("message"));
+            bail!(
+                "Error from server ({}): {}",
+                table.str("reason"),
+                table.str("message")
+            );
         }
         if table.items("rows").next().is_none() {
             return Ok("No resources found\n".to_owned());
@@ -333,7 +345,10 @@ impl Drop for SimCluster {
 
 fn transport_as(server: &Arc<Server>, name: &str, groups: &[&str]) -> InProcess {
     // Administrators all: what the simulator looks at is not who may do what.
-    let mut all = vec!["system:masters".to_owned(), "system:authenticated".to_owned()];
+    let mut all = vec![
+        "system:masters".to_owned(),
+        "system:authenticated".to_owned(),
+    ];
     all.extend(groups.iter().map(|group| (*group).to_owned()));
     let user = UserInfo {
         name: name.to_owned(),

@@ -3,7 +3,14 @@
 use api::Gvr;
 
 /// Group, version, plural, kind, short name, namespaced.
-type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, bool);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    bool,
+);
 
 const ROWS: &[Row] = &[
     ("", "v1", "pods", "Pod", "po", true),
@@ -15,18 +22,60 @@ const ROWS: &[Row] = &[
     ("", "v1", "endpoints", "Endpoints", "ep", true),
     ("", "v1", "events", "Event", "ev", true),
     ("", "v1", "serviceaccounts", "ServiceAccount", "sa", true),
-    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", true),
-    ("", "v1", "replicationcontrollers", "ReplicationController", "rc", true),
+    (
+        "",
+        "v1",
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        "pvc",
+        true,
+    ),
+    (
+        "",
+        "v1",
+        "replicationcontrollers",
+        "ReplicationController",
+        "rc",
+        true,
+    ),
     ("apps", "v1", "replicasets", "ReplicaSet", "rs", true),
     ("apps", "v1", "deployments", "Deployment", "deploy", true),
     ("apps", "v1", "daemonsets", "DaemonSet", "ds", true),
     ("apps", "v1", "statefulsets", "StatefulSet", "sts", true),
     ("batch", "v1", "jobs", "Job", "job", true),
     ("batch", "v1", "cronjobs", "CronJob", "cj", true),
-    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", true),
-    ("coordination.k8s.io", "v1", "leases", "Lease", "lease", true),
-    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "eps", true),
-    ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "pc", false),
+    (
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        "pdb",
+        true,
+    ),
+    (
+        "coordination.k8s.io",
+        "v1",
+        "leases",
+        "Lease",
+        "lease",
+        true,
+    ),
+    (
+        "discovery.k8s.io",
+        "v1",
+        "endpointslices",
+        "EndpointSlice",
+        "eps",
+        true,
+    ),
+    (
+        "scheduling.k8s.io",
+        "v1",
+        "priorityclasses",
+        "PriorityClass",
+        "pc",
+        false,
+    ),
 ];
 
 /// Where a resource is served.

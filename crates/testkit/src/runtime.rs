@@ -80,11 +80,17 @@ struct Container {
 
 impl Container {
     fn name(&self) -> &str {
-        self.config.metadata.as_ref().map_or("", |metadata| &metadata.name)
+        self.config
+            .metadata
+            .as_ref()
+            .map_or("", |metadata| &metadata.name)
     }
 
     fn attempt(&self) -> u32 {
-        self.config.metadata.as_ref().map_or(0, |metadata| metadata.attempt)
+        self.config
+            .metadata
+            .as_ref()
+            .map_or(0, |metadata| metadata.attempt)
     }
 
     fn runs(&self) -> bool {
@@ -93,14 +99,21 @@ impl Container {
 
     /// The node's file behind a path in the container.
     fn host_path(&self, path: &str) -> Option<&str> {
-        let mount = self.config.mounts.iter().find(|mount| mount.container_path == path)?;
+        let mount = self
+            .config
+            .mounts
+            .iter()
+            .find(|mount| mount.container_path == path)?;
         Some(&mount.host_path)
     }
 }
 
 impl Sandbox {
     fn uid(&self) -> &str {
-        self.config.metadata.as_ref().map_or("", |metadata| &metadata.uid)
+        self.config
+            .metadata
+            .as_ref()
+            .map_or("", |metadata| &metadata.uid)
     }
 
     /// `default/web`.
@@ -157,13 +170,22 @@ impl FakeRuntime {
             let sandbox = state.sandboxes.get(&c.sandbox);
             c.runs() && sandbox.is_some_and(|sandbox| sandbox.uid() == uid)
         };
-        state.containers.values().filter(of_pod).map(|c| c.name().to_owned()).collect()
+        state
+            .containers
+            .values()
+            .filter(of_pod)
+            .map(|c| c.name().to_owned())
+            .collect()
     }
 
     /// Uids of all pods that the runtime has something of.
     pub fn uids(&self) -> BTreeSet<String> {
         let state = self.inner.state.lock();
-        state.sandboxes.values().map(|sandbox| sandbox.uid().to_owned()).collect()
+        state
+            .sandboxes
+            .values()
+            .map(|sandbox| sandbox.uid().to_owned())
+            .collect()
     }
 }
 
@@ -190,19 +212,26 @@ impl Inner {
     fn launch(self: &Arc<Self>, id: &str) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let Some(container) = state.containers.get(id) else { return };
+        let Some(container) = state.containers.get(id) else {
+            return;
+        };
         let (name, attempt) = (container.name().to_owned(), container.attempt());
-        let Some(sandbox) = state.sandboxes.get(&container.sandbox) else { return };
+        let Some(sandbox) = state.sandboxes.get(&container.sandbox) else {
+            return;
+        };
         let (pod, uid) = (sandbox.pod(), sandbox.uid().to_owned());
         let twin = state.containers.values().any(|other| {
             let sandbox = state.sandboxes.get(&other.sandbox);
             other.runs() && other.name() == name && sandbox.is_some_and(|s| s.uid() == uid)
         });
         if twin {
-            self.trace.violation(format!("{pod} {name}: two containers run at once"));
+            self.trace
+                .violation(format!("{pod} {name}: two containers run at once"));
         }
         let now = self.now();
-        let Some(container) = state.containers.get_mut(id) else { return };
+        let Some(container) = state.containers.get_mut(id) else {
+            return;
+        };
         container.state = cri::ContainerState::ContainerRunning;
         container.started_at = now;
         container.started = Some(Instant::now());
@@ -227,7 +256,9 @@ impl Inner {
         let mut state = self.state.lock();
         let state = &mut *state;
         let now = self.now();
-        let Some(container) = state.containers.get_mut(id).filter(|c| c.runs()) else { return };
+        let Some(container) = state.containers.get_mut(id).filter(|c| c.runs()) else {
+            return;
+        };
         container.state = cri::ContainerState::ContainerExited;
         container.finished_at = now;
         container.exit_code = code;
@@ -259,12 +290,16 @@ impl State {
     /// The lowest address that no sandbox has.
     fn free_address(&self, prefix: &str) -> String {
         let taken: BTreeSet<&str> = self.sandboxes.values().map(|s| s.ip.as_str()).collect();
-        let free = (2..255).map(|n| format!("{prefix}{n}")).find(|ip| !taken.contains(ip.as_str()));
+        let free = (2..255)
+            .map(|n| format!("{prefix}{n}"))
+            .find(|ip| !taken.contains(ip.as_str()));
         free.unwrap_or_default()
     }
 
     fn tell(&mut self, id: &str, kind: ContainerEventType, now: i64) {
-        let Some(container) = self.containers.get(id) else { return };
+        let Some(container) = self.containers.get(id) else {
+            return;
+        };
         let sandbox = self.sandboxes.get(&container.sandbox);
         let event = ContainerEventResponse {
             container_id: id.to_owned(),
@@ -273,6 +308,7 @@ impl State {
             pod_sandbox_status: sandbox.map(|s| s.status(&container.sandbox)),
             containers_statuses: Vec::new(),
         };
-        self.listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
+        self.listeners
+            .retain(|listener| listener.try_send(event.clone()).is_ok());
     }
 }

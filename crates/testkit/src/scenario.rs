@@ -52,7 +52,9 @@ impl Scenario {
         };
         let mut lines = text.lines().enumerate();
         while let Some((_, line)) = lines.next() {
-            let Some(info) = line.strip_prefix("```") else { continue };
+            let Some(info) = line.strip_prefix("```") else {
+                continue;
+            };
             let block: Vec<(usize, &str)> = lines
                 .by_ref()
                 .take_while(|(_, line)| !line.starts_with("```"))
@@ -122,7 +124,10 @@ impl Scenario {
     }
 
     async fn step(&self, cluster: &mut SimCluster, since_ms: u64, step: &Step) -> Result<()> {
-        let printed = match (self.perform(cluster, since_ms, &step.command).await, step.must_fail) {
+        let printed = match (
+            self.perform(cluster, since_ms, &step.command).await,
+            step.must_fail,
+        ) {
             (Ok(printed), false) => printed,
             (Err(error), true) => format!("{error:#}"),
             (Ok(printed), true) => bail!("must fail, printed:\n{printed}"),
@@ -137,7 +142,10 @@ impl Scenario {
         let grace = option(&mut words, "--grace").map(str::parse).transpose()?;
         match words.as_slice() {
             ["apply", file] => {
-                let text = self.files.get(*file).ok_or_else(|| anyhow!("no file {file}"))?;
+                let text = self
+                    .files
+                    .get(*file)
+                    .ok_or_else(|| anyhow!("no file {file}"))?;
                 cluster.apply(text).await?;
             }
             ["tick", time] => cluster.tick(duration(time)?).await,
@@ -154,7 +162,9 @@ impl Scenario {
                 let object = object.ok_or_else(|| anyhow!("no {kind} {owner}"))?;
                 let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
                 let (version, kind) = (dom.as_ref().str("apiVersion"), dom.as_ref().str("kind"));
-                cluster.apply(&owned_pod(version, kind, owner, object.uid(), name)).await?;
+                cluster
+                    .apply(&owned_pod(version, kind, owner, object.uid(), name))
+                    .await?;
             }
             ["delete", kind, name] => cluster.delete(kind, namespace, name, grace).await?,
             ["events", name] => return events(cluster, namespace, name).await,
@@ -166,7 +176,10 @@ impl Scenario {
                         && words.iter().all(|word| fact.what.contains(word))
                 });
                 return Ok(chosen
-                    .map(|fact| Fact { at_ms: fact.at_ms - since_ms, ..fact })
+                    .map(|fact| Fact {
+                        at_ms: fact.at_ms - since_ms,
+                        ..fact
+                    })
                     .map(|fact| format!("{fact}\n"))
                     .collect());
             }
@@ -214,7 +227,10 @@ async fn events(cluster: &SimCluster, namespace: &str, name: &str) -> Result<Str
     for object in cluster.list("events", namespace).await? {
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
         let event = dom.as_ref();
-        if event.get("involvedObject").is_some_and(|about| about.str("name") == name) {
+        if event
+            .get("involvedObject")
+            .is_some_and(|about| about.str("name") == name)
+        {
             let count = event.int("count").unwrap_or(1);
             let text = format!(
                 "{} {} x{count} {}\n",
@@ -240,7 +256,9 @@ fn look_up<'a>(object: Ref<'a>, path: &str) -> Option<Ref<'a>> {
             place = match wanted.parse::<usize>() {
                 Ok(number) => place.list().nth(number)?,
                 Err(_) => place.list().find(|entry| {
-                    ["type", "name", "key"].iter().any(|key| entry.str(key) == wanted)
+                    ["type", "name", "key"]
+                        .iter()
+                        .any(|key| entry.str(key) == wanted)
                 })?,
             };
             rest = after;

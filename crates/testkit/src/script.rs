@@ -87,7 +87,9 @@ impl Script {
                     made.end = Some((at, number.parse().unwrap_or(2)));
                     return Ok(made);
                 }
-                ["touch", file] => made.steps.push((at, Step::Write((*file).to_owned(), String::new()))),
+                ["touch", file] => made
+                    .steps
+                    .push((at, Step::Write((*file).to_owned(), String::new()))),
                 ["rm", .., file] => made.steps.push((at, Step::Remove((*file).to_owned()))),
                 ["echo", text @ .., ">", file] => {
                     let step = Step::Write((*file).to_owned(), text.join(" "));
@@ -199,19 +201,37 @@ mod tests {
         let words = ["sh", "-c", script].map(str::to_owned);
         let made = Script::of_command(&words).unwrap();
         assert_eq!(made.steps.len(), steps);
-        assert_eq!(made.end, end.map(|(at, code)| (Duration::from_secs(at), code)));
+        assert_eq!(
+            made.end,
+            end.map(|(at, code)| (Duration::from_secs(at), code))
+        );
         assert_eq!(made.on_term, on_term);
     }
 
     #[test]
     fn scripts_become_timelines() {
-        check("sleep 2; touch /ready; sleep 5; exit 3", 1, Some((7, 3)), OnTerm::Ignored);
+        check(
+            "sleep 2; touch /ready; sleep 5; exit 3",
+            1,
+            Some((7, 3)),
+            OnTerm::Ignored,
+        );
         check("true", 0, Some((0, 0)), OnTerm::Ignored);
         check("sleep 1 && false", 0, Some((1, 1)), OnTerm::Ignored);
-        check("echo last words > /dev/termination-log; exit 1", 1, Some((0, 1)), OnTerm::Ignored);
+        check(
+            "echo last words > /dev/termination-log; exit 1",
+            1,
+            Some((0, 1)),
+            OnTerm::Ignored,
+        );
         let ends = OnTerm::Ends(Duration::from_secs(3), 5);
         check("trap 'sleep 3; exit 5' TERM; sleep infinity", 0, None, ends);
-        check("trap '' TERM; while true; do sleep 1; done", 0, None, OnTerm::Ignored);
+        check(
+            "trap '' TERM; while true; do sleep 1; done",
+            0,
+            None,
+            OnTerm::Ignored,
+        );
         assert!(Script::of_command(&["nope".to_owned()]).is_err());
         assert_eq!(Script::of_command(&[]).unwrap(), Script::of_image());
     }

@@ -83,7 +83,9 @@ impl Trace {
     /// The facts whose subject begins with `subject`, a line each.
     pub fn text(&self, subject: &str) -> String {
         let facts = self.facts();
-        let chosen = facts.iter().filter(|fact| fact.subject.starts_with(subject));
+        let chosen = facts
+            .iter()
+            .filter(|fact| fact.subject.starts_with(subject));
         chosen.map(|fact| format!("{fact}\n")).collect()
     }
 }

@@ -161,7 +161,13 @@ fn pod(name: &str, rng: &mut Rng) -> String {
             _ => format!("sleep 3; touch /ready; {}", pick(rng, &scripts)),
         };
         let millicores = 100 * (1 + rng.below(12));
-        text.push_str(&container(&format!("c{index}"), image, &script, millicores, probe));
+        text.push_str(&container(
+            &format!("c{index}"),
+            image,
+            &script,
+            millicores,
+            probe,
+        ));
     }
     text
 }
@@ -197,7 +203,9 @@ async fn check_settled(cluster: &SimCluster) -> Result<()> {
             }
             continue;
         }
-        let Some(runtime) = cluster.runtime(node) else { continue };
+        let Some(runtime) = cluster.runtime(node) else {
+            continue;
+        };
         let running: BTreeSet<String> = runtime.running_of(object.uid()).into_iter().collect();
         let lists = ["initContainerStatuses", "containerStatuses"];
         let mut reported = BTreeSet::new();
@@ -211,10 +219,15 @@ async fn check_settled(cluster: &SimCluster) -> Result<()> {
         }
         let phase = status.str("phase");
         let policy = spec.str("restartPolicy");
-        let waits = lists.iter().flat_map(|list| status.items(list)).any(|container| {
-            let reason = container.at(&["state", "waiting"]).map_or("", |w| w.str("reason"));
-            ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"].contains(&reason)
-        });
+        let waits = lists
+            .iter()
+            .flat_map(|list| status.items(list))
+            .any(|container| {
+                let reason = container
+                    .at(&["state", "waiting"])
+                    .map_or("", |w| w.str("reason"));
+                ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"].contains(&reason)
+            });
         let moves = !running.is_empty() || waits;
         match phase {
             "Succeeded" | "Failed" if running.is_empty() => {}
@@ -223,10 +236,14 @@ async fn check_settled(cluster: &SimCluster) -> Result<()> {
         }
     }
     for node in cluster.kubelets(true) {
-        let Some(runtime) = cluster.runtime(&node) else { continue };
+        let Some(runtime) = cluster.runtime(&node) else {
+            continue;
+        };
         for uid in runtime.uids() {
             if !known.contains(&uid) {
-                cluster.trace().violation(format!("{node}: a pod without an object is left: {uid}"));
+                cluster
+                    .trace()
+                    .violation(format!("{node}: a pod without an object is left: {uid}"));
             }
         }
     }

@@ -102,8 +102,11 @@ pub fn actions(pod: &PodSpec, observed: &Observed, known: &Knowledge, now: Times
             plan.actions
                 .push(Action::StopSandbox { id: old.id.clone() });
         }
-        plan.actions
-            .push(Action::RemoveSandbox { id: old.id.clone() });
+        // What happened before is told by its containers until newer ones have their own past.
+        if !has_history(&old.id, observed) {
+            plan.actions
+                .push(Action::RemoveSandbox { id: old.id.clone() });
+        }
     }
     remove_old_attempts(observed, &mut plan);
     if let Some(deletion) = &pod.deletion {
@@ -164,6 +167,20 @@ fn remove_old_attempts(observed: &Observed, plan: &mut Plan) {
             });
         }
     }
+}
+
+/// Whether one of the newest two attempts of a container is in this sandbox.
+fn has_history(sandbox_id: &str, observed: &Observed) -> bool {
+    observed
+        .containers
+        .iter()
+        .enumerate()
+        .any(|(index, container)| {
+            let newer = observed.containers[..index]
+                .iter()
+                .filter(|c| c.name == container.name);
+            container.sandbox_id == sandbox_id && newer.count() < 2
+        })
 }
 
 fn take_down(

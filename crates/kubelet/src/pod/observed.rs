@@ -33,6 +33,8 @@ pub struct Sandbox {
 pub struct Container {
     /// Runtime's id.
     pub id: String,
+    /// Runtime's id of its sandbox.
+    pub sandbox_id: String,
     /// Container's name in the pod.
     pub name: String,
     /// Counts up with each restart.

@@ -15,6 +15,8 @@ use crate::worker::Worker;
 
 const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// How long ErrImagePull is reported before it becomes ImagePullBackOff.
+const SHOWN: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// The image, pulled if need be; `Err` says why the container waits.
@@ -68,12 +70,27 @@ impl Worker {
             _ => {}
         }
         if let Some(earlier) = self.known.waiting.get(&name)
-            && earlier.reason == "ErrImagePull"
-            && earlier
-                .retry_at
-                .is_some_and(|at| at > self.shared.clock.now())
+            && let Some((_, until)) = self.failed_pulls.get(&name)
+            && *until > self.shared.clock.now()
         {
-            return Err(earlier.clone());
+            let text = format!("Back-off pulling image {image:?}");
+            let cause = match earlier.reason.as_str() {
+                "ErrImagePull" => format!("{text}: ErrImagePull: {}", earlier.message),
+                _ => earlier.message.clone(),
+            };
+            let retry_at = Some(*until);
+            self.event(EventType::Normal, "BackOff", &text, field_path);
+            self.event(
+                EventType::Warning,
+                "Failed",
+                "Error: ImagePullBackOff",
+                field_path,
+            );
+            return Err(Waiting {
+                reason: "ImagePullBackOff".to_owned(),
+                message: cause,
+                retry_at,
+            });
         }
         self.event(
             EventType::Normal,
@@ -122,15 +139,26 @@ impl Worker {
 
     /// Remembers a failure with a growing delay.
     fn wait(&mut self, container: &str, reason: &str, message: String) -> Waiting {
-        let backoff = self
+        let now = self.shared.clock.now();
+        let after = |delay: Duration| {
+            let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
+            now.checked_add(delay).unwrap_or(now)
+        };
+        let (backoff, until) = self
             .failed_pulls
             .entry(container.to_owned())
-            .or_insert_with(|| Backoff::new(FIRST_DELAY, LONGEST_DELAY));
-        let delay = SignedDuration::try_from(backoff.next_delay()).unwrap_or(SignedDuration::ZERO);
+            .or_insert_with(|| (Backoff::new(FIRST_DELAY, LONGEST_DELAY), now));
+        let delay = backoff.next_delay();
+        *until = after(delay);
+        // The failure is shown for a while, then that its repetition waits.
+        let retry_at = match reason {
+            "ErrImagePull" => after(SHOWN.min(delay)),
+            _ => *until,
+        };
         Waiting {
             reason: reason.to_owned(),
             message,
-            retry_at: self.shared.clock.now().checked_add(delay).ok(),
+            retry_at: Some(retry_at),
         }
     }
 }

@@ -25,7 +25,11 @@ impl Runtimes {
     }
 
     fn running_of(&self, uid: &str) -> Vec<String> {
-        self.by_node.lock().values().flat_map(|runtime| runtime.running_of(uid)).collect()
+        self.by_node
+            .lock()
+            .values()
+            .flat_map(|runtime| runtime.running_of(uid))
+            .collect()
     }
 }
 
@@ -79,20 +83,30 @@ fn was_forced(pod: &Object) -> bool {
 }
 
 fn pod_summary(pod: &Object) -> String {
-    let Ok(dom) = pod.parse() else { return "malformed".to_owned() };
+    let Ok(dom) = pod.parse() else {
+        return "malformed".to_owned();
+    };
     let pod = dom.as_ref();
     let mut text = String::new();
-    if let Some(node) = pod.at(&["spec"]).map(|spec| spec.str("nodeName")).filter(|n| !n.is_empty())
+    if let Some(node) = pod
+        .at(&["spec"])
+        .map(|spec| spec.str("nodeName"))
+        .filter(|n| !n.is_empty())
     {
         text.push_str(&format!("node={node} "));
     }
     let status = pod.get("status");
-    text.push_str(&format!("phase={}", status.map_or("", |status| status.str("phase"))));
+    text.push_str(&format!(
+        "phase={}",
+        status.map_or("", |status| status.str("phase"))
+    ));
     if api::pod::is_ready(pod) {
         text.push_str(" ready");
     }
     let lists = ["initContainerStatuses", "containerStatuses"];
-    for container in status.into_iter().flat_map(|s| lists.into_iter().flat_map(move |l| s.items(l)))
+    for container in status
+        .into_iter()
+        .flat_map(|s| lists.into_iter().flat_map(move |l| s.items(l)))
     {
         let restarts = container.int("restartCount").unwrap_or(0);
         let state = container.get("state");
@@ -110,13 +124,16 @@ fn pod_summary(pod: &Object) -> String {
 }
 
 fn node_summary(node: &Object) -> String {
-    let Ok(dom) = node.parse() else { return "malformed".to_owned() };
+    let Ok(dom) = node.parse() else {
+        return "malformed".to_owned();
+    };
     let node = dom.as_ref();
     let ready = api::meta::condition(node, "Ready").map_or("", |ready| ready.str("status"));
     let spec = node.get("spec");
     let taints = spec.into_iter().flat_map(|spec| spec.items("taints"));
-    let mut taints: Vec<String> =
-        taints.map(|t| format!("{}:{}", t.str("key"), t.str("effect"))).collect();
+    let mut taints: Vec<String> = taints
+        .map(|t| format!("{}:{}", t.str("key"), t.str("effect")))
+        .collect();
     taints.sort();
     format!("Ready={ready} taints={}", taints.join(","))
 }
@@ -128,10 +145,14 @@ fn check_room(changed: &Object, trace: &Trace, pods: &Cache) {
         let node = dom.as_ref().get("spec")?.str("nodeName").to_owned();
         (!node.is_empty() && !api::pod::is_terminal(dom.as_ref())).then_some((node, dom))
     };
-    let Some((node, _)) = node_of(changed) else { return };
+    let Some((node, _)) = node_of(changed) else {
+        return;
+    };
     let (mut millicores, mut memory_bytes, mut count) = (0, 0, 0);
     for pod in pods.list() {
-        let Some((own, dom)) = node_of(&pod) else { continue };
+        let Some((own, dom)) = node_of(&pod) else {
+            continue;
+        };
         if own == node {
             let amounts = api::pod::requests(dom.as_ref(), &api::pod::RequestOptions::default());
             millicores += amounts.get("cpu").map_or(0, api::Quantity::millis);

@@ -66,7 +66,9 @@ impl Container {
 }
 
 fn selected(labels: &BTreeMap<String, String>, selector: &BTreeMap<String, String>) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    selector
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn no_container(id: &str) -> CriError {
@@ -92,17 +94,29 @@ impl RuntimeService for FakeRuntime {
         &self,
         request: cri::RunPodSandboxRequest,
     ) -> Result<cri::RunPodSandboxResponse, CriError> {
-        let config = request.config.ok_or_else(|| CriError::invalid("no sandbox config"))?;
+        let config = request
+            .config
+            .ok_or_else(|| CriError::invalid("no sandbox config"))?;
         let name = config.metadata.clone().unwrap_or_default().name;
         self.inner.take_time(&format!("sandbox {name}")).await;
         let now = self.inner.now();
         let mut state = self.inner.state.lock();
         let id = state.next_id("5a");
         let ip = state.free_address(&self.inner.prefix);
-        let sandbox = Sandbox { config, ready: true, created_at: now, ip };
-        let twin = state.sandboxes.values().any(|s| s.ready && s.uid() == sandbox.uid());
+        let sandbox = Sandbox {
+            config,
+            ready: true,
+            created_at: now,
+            ip,
+        };
+        let twin = state
+            .sandboxes
+            .values()
+            .any(|s| s.ready && s.uid() == sandbox.uid());
         if twin {
-            self.inner.trace.violation(format!("{}: two sandboxes at once", sandbox.pod()));
+            self.inner
+                .trace
+                .violation(format!("{}: two sandboxes at once", sandbox.pod()));
         }
         self.inner.note(&sandbox.pod(), "", "sandbox made");
         state.sandboxes.insert(id.clone(), sandbox);
@@ -116,7 +130,10 @@ impl RuntimeService for FakeRuntime {
         let id = request.pod_sandbox_id;
         let running: Vec<String> = {
             let state = self.inner.state.lock();
-            let inside = state.containers.iter().filter(|(_, c)| c.sandbox == id && c.runs());
+            let inside = state
+                .containers
+                .iter()
+                .filter(|(_, c)| c.sandbox == id && c.runs());
             inside.map(|(id, _)| id.clone()).collect()
         };
         for container in running {
@@ -137,9 +154,14 @@ impl RuntimeService for FakeRuntime {
         request: cri::RemovePodSandboxRequest,
     ) -> Result<cri::RemovePodSandboxResponse, CriError> {
         let id = request.pod_sandbox_id.clone();
-        self.stop_pod_sandbox(cri::StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await?;
+        self.stop_pod_sandbox(cri::StopPodSandboxRequest {
+            pod_sandbox_id: id.clone(),
+        })
+        .await?;
         let mut state = self.inner.state.lock();
-        state.containers.retain(|_, container| container.sandbox != id);
+        state
+            .containers
+            .retain(|_, container| container.sandbox != id);
         state.sandboxes.remove(&id);
         Ok(cri::RemovePodSandboxResponse {})
     }
@@ -151,7 +173,10 @@ impl RuntimeService for FakeRuntime {
         let state = self.inner.state.lock();
         let id = &request.pod_sandbox_id;
         let sandbox = state.sandboxes.get(id).ok_or_else(|| no_sandbox(id))?;
-        Ok(cri::PodSandboxStatusResponse { status: Some(sandbox.status(id)), ..Default::default() })
+        Ok(cri::PodSandboxStatusResponse {
+            status: Some(sandbox.status(id)),
+            ..Default::default()
+        })
     }
 
     async fn list_pod_sandbox(
@@ -162,7 +187,9 @@ impl RuntimeService for FakeRuntime {
         let state = self.inner.state.lock();
         let chosen = state.sandboxes.iter().filter(|(id, sandbox)| {
             (filter.id.is_empty() || filter.id == **id)
-                && filter.state.is_none_or(|wanted| wanted.state == sandbox.state())
+                && filter
+                    .state
+                    .is_none_or(|wanted| wanted.state == sandbox.state())
                 && selected(&sandbox.config.labels, &filter.label_selector)
         });
         let items = chosen.map(|(id, sandbox)| cri::PodSandbox {
@@ -174,14 +201,18 @@ impl RuntimeService for FakeRuntime {
             annotations: sandbox.config.annotations.clone(),
             runtime_handler: String::new(),
         });
-        Ok(cri::ListPodSandboxResponse { items: items.collect() })
+        Ok(cri::ListPodSandboxResponse {
+            items: items.collect(),
+        })
     }
 
     async fn create_container(
         &self,
         request: cri::CreateContainerRequest,
     ) -> Result<cri::CreateContainerResponse, CriError> {
-        let config = request.config.ok_or_else(|| CriError::invalid("no container config"))?;
+        let config = request
+            .config
+            .ok_or_else(|| CriError::invalid("no container config"))?;
         let name = config.metadata.clone().unwrap_or_default().name;
         self.inner.take_time(&format!("create {name}")).await;
         let image = config.image.clone().unwrap_or_default().image;
@@ -195,7 +226,9 @@ impl RuntimeService for FakeRuntime {
             )));
         }
         if !state.has_image(&image) {
-            return Err(CriError::not_found(format!("image {image:?} is not present")));
+            return Err(CriError::not_found(format!(
+                "image {image:?} is not present"
+            )));
         }
         let words: Vec<String> = config.command.iter().chain(&config.args).cloned().collect();
         let id = state.next_id("c0");
@@ -229,17 +262,27 @@ impl RuntimeService for FakeRuntime {
             let now = self.inner.now();
             let mut state = self.inner.state.lock();
             let ready = |state: &super::State, sandbox: &str| {
-                state.sandboxes.get(sandbox).is_some_and(|sandbox| sandbox.ready)
+                state
+                    .sandboxes
+                    .get(sandbox)
+                    .is_some_and(|sandbox| sandbox.ready)
             };
             let container = state.containers.get(&id).ok_or_else(|| no_container(&id))?;
             if container.state != ContainerState::ContainerCreated {
-                return Err(CriError::precondition(format!("container {id:?} was started before")));
+                return Err(CriError::precondition(format!(
+                    "container {id:?} was started before"
+                )));
             }
             if !ready(&state, &container.sandbox) {
                 return Err(CriError::precondition("the sandbox is not ready"));
             }
-            let words: Vec<String> =
-                container.config.command.iter().chain(&container.config.args).cloned().collect();
+            let words: Vec<String> = container
+                .config
+                .command
+                .iter()
+                .chain(&container.config.args)
+                .cloned()
+                .collect();
             if let Err(error) = Script::of_command(&words)
                 && let Some(container) = state.containers.get_mut(&id)
             {
@@ -259,7 +302,10 @@ impl RuntimeService for FakeRuntime {
         let id = request.container_id;
         let mut ended = {
             let mut state = self.inner.state.lock();
-            let container = state.containers.get_mut(&id).ok_or_else(|| no_container(&id))?;
+            let container = state
+                .containers
+                .get_mut(&id)
+                .ok_or_else(|| no_container(&id))?;
             if !container.runs() {
                 return Ok(cri::StopContainerResponse {});
             }
@@ -285,7 +331,11 @@ impl RuntimeService for FakeRuntime {
         request: cri::RemoveContainerRequest,
     ) -> Result<cri::RemoveContainerResponse, CriError> {
         self.inner.end(&request.container_id, KILLED);
-        self.inner.state.lock().containers.remove(&request.container_id);
+        self.inner
+            .state
+            .lock()
+            .containers
+            .remove(&request.container_id);
         Ok(cri::RemoveContainerResponse {})
     }
 
@@ -298,7 +348,9 @@ impl RuntimeService for FakeRuntime {
         let chosen = state.containers.iter().filter(|(id, container)| {
             (filter.id.is_empty() || filter.id == **id)
                 && (filter.pod_sandbox_id.is_empty() || filter.pod_sandbox_id == container.sandbox)
-                && filter.state.is_none_or(|wanted| wanted.state == i32::from(container.state))
+                && filter
+                    .state
+                    .is_none_or(|wanted| wanted.state == i32::from(container.state))
                 && selected(&container.config.labels, &filter.label_selector)
         });
         let containers = chosen.map(|(id, container)| cri::Container {
@@ -312,7 +364,9 @@ impl RuntimeService for FakeRuntime {
             annotations: container.config.annotations.clone(),
             ..Default::default()
         });
-        Ok(cri::ListContainersResponse { containers: containers.collect() })
+        Ok(cri::ListContainersResponse {
+            containers: containers.collect(),
+        })
     }
 
     async fn container_status(
@@ -322,7 +376,10 @@ impl RuntimeService for FakeRuntime {
         let state = self.inner.state.lock();
         let id = &request.container_id;
         let container = state.containers.get(id).ok_or_else(|| no_container(id))?;
-        Ok(cri::ContainerStatusResponse { status: Some(container.status(id)), ..Default::default() })
+        Ok(cri::ContainerStatusResponse {
+            status: Some(container.status(id)),
+            ..Default::default()
+        })
     }
 
     async fn exec_sync(
@@ -334,7 +391,9 @@ impl RuntimeService for FakeRuntime {
             let id = &request.container_id;
             let container = state.containers.get(id).ok_or_else(|| no_container(id))?;
             let Some(started) = container.started.filter(|_| container.runs()) else {
-                return Err(CriError::precondition(format!("container {id:?} does not run")));
+                return Err(CriError::precondition(format!(
+                    "container {id:?} does not run"
+                )));
             };
             script::exec(&request.cmd, &container.script.files(started.elapsed()))
         };
@@ -347,7 +406,10 @@ impl RuntimeService for FakeRuntime {
             ));
         }
         tokio::time::sleep(takes).await;
-        Ok(cri::ExecSyncResponse { exit_code, ..Default::default() })
+        Ok(cri::ExecSyncResponse {
+            exit_code,
+            ..Default::default()
+        })
     }
 
     async fn status(&self, _: cri::StatusRequest) -> Result<cri::StatusResponse, CriError> {

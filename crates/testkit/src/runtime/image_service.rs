@@ -40,7 +40,10 @@ impl ImageService for FakeRuntime {
     ) -> Result<cri::ImageStatusResponse, CriError> {
         let name = name_of(request.image);
         let image = self.inner.state.lock().images.get(&name).cloned();
-        Ok(cri::ImageStatusResponse { image, ..Default::default() })
+        Ok(cri::ImageStatusResponse {
+            image,
+            ..Default::default()
+        })
     }
 
     async fn pull_image(
@@ -48,7 +51,12 @@ impl ImageService for FakeRuntime {
         request: cri::PullImageRequest,
     ) -> Result<cri::PullImageResponse, CriError> {
         let name = name_of(request.image);
-        tokio::time::sleep(if name.contains("slow") { SLOW_PULL } else { PULL }).await;
+        tokio::time::sleep(if name.contains("slow") {
+            SLOW_PULL
+        } else {
+            PULL
+        })
+        .await;
         if name.contains("missing") {
             let message = format!("failed to resolve reference {name:?}: {name}: not found");
             return Err(CriError::new(Code::NotFound, message));
@@ -68,7 +76,11 @@ impl ImageService for FakeRuntime {
         &self,
         request: cri::RemoveImageRequest,
     ) -> Result<cri::RemoveImageResponse, CriError> {
-        self.inner.state.lock().images.remove(&name_of(request.image));
+        self.inner
+            .state
+            .lock()
+            .images
+            .remove(&name_of(request.image));
         Ok(cri::RemoveImageResponse {})
     }
 

@@ -16,12 +16,7 @@ impl Streams for FakeRuntime {
         Err(CriError::unimplemented("attach"))
     }
 
-    async fn port_forward(
-        &self,
-        _: &str,
-        _: u16,
-        _: Box<dyn Duplex>,
-    ) -> Result<(), CriError> {
+    async fn port_forward(&self, _: &str, _: u16, _: Box<dyn Duplex>) -> Result<(), CriError> {
         Err(CriError::unimplemented("port_forward"))
     }
 }

@@ -281,3 +281,44 @@ fn old_attempts_are_removed() {
         expect!["remove a-0"],
     );
 }
+
+/// After a reboot the container's last end is still told, until there is a newer one.
+#[test]
+fn a_dead_sandbox_stays_while_it_holds_the_last_state() {
+    let container = |sandbox: &str, attempt| Container {
+        id: format!("app-{attempt}"),
+        sandbox_id: sandbox.into(),
+        name: "app".into(),
+        attempt,
+        state: ContainerState::Running,
+        ..Container::default()
+    };
+    let removed = |containers: Vec<Container>| {
+        let observed = Observed {
+            sandbox: Some(Sandbox {
+                id: "new".into(),
+                ready: true,
+                ..Sandbox::default()
+            }),
+            old_sandboxes: vec![Sandbox {
+                id: "old".into(),
+                ..Sandbox::default()
+            }],
+            containers,
+        };
+        let plan = actions(
+            &PodSpec::default(),
+            &observed,
+            &Knowledge::default(),
+            at(1000),
+        );
+        plan.actions
+            .contains(&Action::RemoveSandbox { id: "old".into() })
+    };
+    assert!(!removed(vec![container("new", 1), container("old", 0)]));
+    assert!(removed(vec![
+        container("new", 2),
+        container("new", 1),
+        container("old", 0)
+    ]));
+}
