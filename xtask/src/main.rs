@@ -1,13 +1,17 @@
 //! Automation: `cargo xtask codegen|nodeapi|tidy|sim|node-test|conformance|bench|dist`.
 
 mod codegen;
+mod conformance;
 mod nodeapi;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
+        Some("conformance") => conformance::run(arguments),
         Some("nodeapi") => nodeapi::run(),
-        other => anyhow::bail!("unknown task {other:?}; known: codegen [--check], nodeapi"),
+        other => {
+            anyhow::bail!("unknown task {other:?}; known: codegen [--check], conformance, nodeapi")
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! own rules.
 //!
 //! Order as upstream's recommended plugins: NamespaceLifecycle, LimitRanger, ServiceAccount,
-//! DefaultTolerationSeconds, Priority, PersistentVolumeClaim protection, DefaultStorageClass,
+//! DefaultTolerationSeconds, Priority, RuntimeClass, PersistentVolumeClaim protection, DefaultStorageClass,
 //! ResourceQuota last. Reads other objects only through [`crate::Lookup`].
 //! Source: kubernetes v1.36.3 plugin/pkg/admission, pkg/kubeapiserver/options/plugins.go.
 
@@ -40,6 +40,7 @@ pub fn admit(
         pods::service_account(cx, new)?;
         pods::tolerations(new);
         pods::priority(cx, new)?;
+        pods::runtime_class(cx, new)?;
     }
     if cx.resource.kind == "PersistentVolumeClaim" && operation == Operation::Create {
         claims(cx, new);

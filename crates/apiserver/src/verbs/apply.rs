@@ -70,6 +70,31 @@ impl Call {
         }
     }
 
+    /// Fields that the type does not have: refused however strict the request is, since nobody
+    /// could own them.
+    fn fits(&self, body: &[u8], options: &WriteOptions, part: &str) -> Result<(), Status> {
+        if self.view().convert.is_some() {
+            return Ok(());
+        }
+        let parsed = schema::yaml::parse(body, &codec::LIMITS);
+        let mut config = parsed.map_err(|error| Status::bad_request(&error.to_string()))?;
+        let root = config.root();
+        let map = config.ensure_map(root, "metadata");
+        config.set_str(map, "name", &self.info.name);
+        if self.resource().is_namespaced() {
+            config.set_str(map, "namespace", &self.info.namespace);
+        }
+        let api_version = self.resource().storage().api_version();
+        config.set_str(root, "apiVersion", &api_version);
+        let Some(writer) = self.writer(options, part, &api_version, "") else {
+            return Ok(());
+        };
+        match apply::apply(&writer, None, &config, false) {
+            Err(error @ ApplyError::Typed { .. }) => Err(refusal(error)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn apply(
         self,
         request: Request,
@@ -86,6 +111,13 @@ impl Call {
         let gvk = self.resource().gvk(self.view());
         let types = codec::type_of(self.view(), &self.resource().kind);
         let decoded = codec::decode(types, &gvk, Encoding::Yaml, &body)?;
+        if decoded
+            .findings
+            .iter()
+            .any(|found| found.starts_with("unknown field"))
+        {
+            self.fits(&body, &options, subresource)?;
+        }
         let warnings = findings(&gvk, &options, decoded.findings)?;
         let mut config = decoded.dom;
         let name = self.info.name.clone();

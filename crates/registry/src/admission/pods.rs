@@ -1,7 +1,7 @@
-//! Admission of pods: service account and token volume, tolerations, priority.
+//! Admission of pods: service account and token volume, tolerations, priority, runtime class.
 //!
 //! Source: kubernetes v1.36.3 plugin/pkg/admission/{serviceaccount,defaulttolerationseconds,
-//! priority}/admission.go.
+//! priority,runtimeclass}/admission.go.
 
 use api::{Gr, Status};
 use schema::{Dom, Node, Ref, Value};
@@ -190,6 +190,71 @@ pub(super) fn priority(cx: &Context<'_>, dom: &mut Dom) -> Result<(), Status> {
     }
     dom.set_int(spec, "priority", value);
     default_str(dom, spec, "preemptionPolicy", &policy);
+    Ok(())
+}
+
+/// What a pod's RuntimeClass adds to it: overhead, node selector, tolerations.
+pub(super) fn runtime_class(cx: &Context<'_>, dom: &mut Dom) -> Result<(), Status> {
+    let root = dom.root();
+    let Some(spec) = map(dom, root, "spec") else {
+        return Ok(());
+    };
+    let name = text(dom, spec, "runtimeClassName").to_owned();
+    let class = if name.is_empty() {
+        None
+    } else {
+        let found = cx.lookup.get("runtimeclasses", "", &name);
+        if found.is_none() {
+            let cause = format!("pod rejected: RuntimeClass {name:?} not found");
+            return Err(forbidden(dom, &cause));
+        }
+        found
+    };
+    let class = class.as_ref().map(Dom::as_ref);
+    let fixed = class.and_then(|class| class.at(&["overhead", "podFixed"]));
+    let own = get(dom, spec, "overhead").filter(|&node| dom.len(node) > 0);
+    match (fixed, own) {
+        (Some(fixed), Some(own)) if !dom.at_node(own).equal(fixed) => {
+            let cause =
+                "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+            return Err(forbidden(dom, cause));
+        }
+        (Some(fixed), None) => {
+            let copy = dom.import(fixed.dom(), fixed.node());
+            dom.set(spec, "overhead", copy);
+        }
+        (None, Some(_)) => {
+            let cause = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+            return Err(forbidden(dom, cause));
+        }
+        _ => {}
+    }
+    let Some(scheduling) = class.and_then(|class| class.get("scheduling")) else {
+        return Ok(());
+    };
+    for (key, wanted) in scheduling.entries("nodeSelector") {
+        let wanted = wanted.as_str().unwrap_or_default();
+        let selector = crate::edit::ensure_map(dom, spec, "nodeSelector");
+        let chosen = dom.get(selector, key).and_then(|node| dom.as_str(node));
+        if let Some(chosen) = chosen.filter(|&chosen| chosen != wanted) {
+            let cause = format!(
+                "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {chosen}"
+            );
+            return Err(forbidden(dom, &cause));
+        }
+        dom.set_str(selector, key, wanted);
+    }
+    for toleration in scheduling.items("tolerations") {
+        let known = items(dom, spec, "tolerations");
+        if !known
+            .iter()
+            .any(|&node| dom.at_node(node).equal(toleration))
+        {
+            let copy = dom.import(toleration.dom(), toleration.node());
+            let list = ensure_list(dom, spec, "tolerations");
+            dom.push(list, copy);
+        }
+    }
     Ok(())
 }
 
