@@ -146,7 +146,7 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
                 (Some(given), _) => given.clone(),
                 (None, Some((kind, patch))) => {
                     let mut dom = scale(&call, old.as_ref());
-                    crate::verbs::apply_patch(*kind, &gvk, &mut dom, patch, &name)?;
+                    crate::verbs::apply_patch(*kind, &gvk, &mut dom, patch)?;
                     let map = dom.root();
                     let map = dom.ensure_map(map, "metadata");
                     dom.remove(map, "resourceVersion");

@@ -77,7 +77,9 @@ impl Call {
             return Ok(());
         }
         let parsed = schema::yaml::parse(body, &codec::LIMITS);
-        let mut config = parsed.map_err(|error| Status::bad_request(&error.to_string()))?;
+        let mut config = parsed
+            .map_err(|error| Status::bad_request(&error.to_string()))?
+            .dom;
         let root = config.root();
         let map = config.ensure_map(root, "metadata");
         config.set_str(map, "name", &self.info.name);

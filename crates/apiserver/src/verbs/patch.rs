@@ -147,13 +147,7 @@ impl Call {
 }
 
 /// Applies a patch to a document of a built-in kind.
-pub(crate) fn apply(
-    kind: Kind,
-    gvk: &api::Gvk,
-    dom: &mut Dom,
-    patch: &Dom,
-    name: &str,
-) -> Result<(), Status> {
+pub(crate) fn apply(kind: Kind, gvk: &api::Gvk, dom: &mut Dom, patch: &Dom) -> Result<(), Status> {
     let table = schema::builtin();
     let ty = table.kind(&gvk.group, &gvk.version, &gvk.kind);
     let done = match (kind, ty) {
