@@ -13,6 +13,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One command with what it must print.
 struct Step {
@@ -82,7 +83,9 @@ fn step(line: usize, command: &str, must_fail: bool) -> Step {
 pub(crate) fn run(file: &Path, kubeconfig: &Path, kubectl: &Path) {
     let scenario = parse(&fs::read_to_string(file).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let namespace = format!("scenario-{:08x}", std::process::id());
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    let namespace = format!("scenario-{}-{number}", std::process::id());
     let fill = |text: &str| text.replace("%NS%", &namespace);
     for (name, body) in &scenario.files {
         fs::write(folder.path().join(name), fill(body)).unwrap();
