@@ -8,6 +8,7 @@ mod flow;
 use std::sync::Arc;
 
 use api::Status;
+use futures_util::future::try_join_all;
 use schema::Dom;
 
 use crate::negotiate::Accepted;
@@ -116,9 +117,11 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
             ),
         ));
     }
-    all.extend(kubernetes_service(server));
-    for one in all {
-        ensure(server, one).await?;
+    // Namespaces come before what is in them, the Service after its range; within a stage the
+    // writes share flushes.
+    let (namespaces, rest) = all.into_iter().partition(|one| one.plural == "namespaces");
+    for stage in [namespaces, rest, kubernetes_service(server)] {
+        try_join_all(stage.into_iter().map(|one| ensure(server, one))).await?;
     }
     Ok(())
 }
