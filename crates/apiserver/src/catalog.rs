@@ -30,7 +30,6 @@ pub(crate) struct Group {
 /// All that is served.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    rows: Vec<Arc<Resource>>,
     by_name: HashMap<(String, String, String), Served>,
     groups: Vec<Group>,
 }
@@ -114,7 +113,6 @@ impl Catalog {
         }
         groups[built_in..].sort_by(|a, b| a.name.cmp(&b.name));
         groups.retain(|group| !group.versions.is_empty());
-        catalog.rows = rows;
         catalog.groups = groups;
         catalog
     }
