@@ -264,7 +264,8 @@ impl Server {
             let Some(served) = catalog.find(&info.group, &info.version, &info.resource) else {
                 return Err(Status::path_not_found());
             };
-            let accepted = negotiate::accept(request.headers(), true, false)?;
+            let objects = served.resource.is_stored();
+            let accepted = negotiate::accept(request.headers(), objects, false)?;
             let call = Call {
                 server: self,
                 info,
