@@ -1,9 +1,5 @@
 //! What a person sees: progress on standard error, results on standard output.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the command line's voice"
-)]
+#![expect(clippy::print_stderr, reason = "the command line's voice")]
 
 use std::io::Write as _;
 
