@@ -1,7 +1,5 @@
 //! The control plane's process: store, API server, controllers, scheduler.
 
-mod kubelets;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +15,7 @@ use pki::KeyPair;
 use pki::jwt::{KeySet, SigningKey};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
+use transport::client::Hosts;
 use transport::server::ServerConfig as ListenConfig;
 use transport::tls::{ClientCas, ClientTls, ServerTls, Trust};
 
@@ -71,7 +70,7 @@ async fn serve(config: ServerConfig) -> Result<()> {
         &issuer,
     )));
     front.client_ca_pem = String::from_utf8_lossy(&ca).into_owned();
-    front.kubelets = Some(Arc::new(kubelets::Kubelets::new(kubelet_tls)));
+    front.kubelets = Some(Arc::new(Hosts::new(kubelet_tls)));
     let server = apiserver::Server::open(front)
         .await
         .context("start the API server")?;
