@@ -82,7 +82,6 @@ fn random_walks_keep_the_invariants() {
 
 /// A failure that a seed found can be looked at again. Scenarios are compared in any case.
 #[test]
-#[ignore = "a reflector's delay after a cut connection is drawn from the system, not from the seed"]
 fn the_same_seed_walks_the_same_way() {
     same_traces("seed 99", &walk_and_check(99), &walk_and_check(99));
 }

@@ -58,6 +58,8 @@ pub struct Config {
     pub client_ca_pem: String,
     /// Reaches kubelets; the transport's request carries the whole URL.
     pub kubelets: Option<Arc<dyn transport::Transport>>,
+    /// Draws uids and generated names.
+    pub rng: Rng,
 }
 
 impl Config {
@@ -73,6 +75,7 @@ impl Config {
             tokens: None,
             client_ca_pem: String::new(),
             kubelets: None,
+            rng: Rng::from_os(),
         }
     }
 }
@@ -111,7 +114,7 @@ impl Server {
             lookup,
             authenticator: ArcSwap::from_pointee(None),
             authorizer: ArcSwap::from_pointee(Arc::new(Minimal)),
-            rng: Mutex::new(Rng::from_os()),
+            rng: Mutex::new(config.rng.clone()),
             bootstrapped: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             config,

@@ -79,11 +79,11 @@ impl Recorder {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let mut writer = Writer {
+            rng: client.rng("events"),
             client,
             component: component.to_owned(),
             host: host.to_owned(),
             clock,
-            rng: Rng::from_os(),
             earlier: HashMap::new(),
             order: VecDeque::new(),
         };

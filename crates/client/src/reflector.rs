@@ -27,12 +27,13 @@ pub struct Reflector {
 impl Reflector {
     /// Reflects what `options` select of `api` into `cache`.
     pub fn new(api: Api, options: ListOptions, cache: Cache) -> Self {
+        let rng = api.client().rng("reflector");
         Self {
             api,
             options,
             cache,
             handlers: Vec::new(),
-            rng: Rng::from_os(),
+            rng,
         }
     }
 

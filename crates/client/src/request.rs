@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use api::{Gvr, Status, reason};
+use base::Rng;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header};
+use parking_lot::Mutex;
 use transport::{Body, Transport};
 
 use crate::error::read_status;
@@ -19,6 +21,7 @@ const ANSWER_LIMIT_BYTES: usize = 1 << 30;
 pub struct Client {
     transport: Arc<dyn Transport>,
     user_agent: HeaderValue,
+    rng: Arc<Mutex<Rng>>,
 }
 
 /// One resource, in one namespace or in all.
@@ -83,7 +86,20 @@ impl Client {
         Self {
             transport,
             user_agent,
+            rng: Arc::new(Mutex::new(Rng::from_os())),
         }
+    }
+
+    /// Draws delays and names from `rng` instead of the system's randomness.
+    #[must_use]
+    pub fn with_rng(mut self, rng: Rng) -> Self {
+        self.rng = Arc::new(Mutex::new(rng));
+        self
+    }
+
+    /// A generator for a part of this client's component.
+    pub(crate) fn rng(&self, part: &str) -> Rng {
+        self.rng.lock().child(part)
     }
 
     /// All namespaces of a resource, or a cluster-scoped one.
@@ -200,6 +216,11 @@ pub struct List {
 }
 
 impl Api {
+    /// The client that this is a part of.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The resource.
     pub fn gvr(&self) -> &Gvr {
         &self.gvr

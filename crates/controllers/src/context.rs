@@ -39,7 +39,7 @@ pub struct Context {
 pub fn start_all(
     controllers: &'static [Controller],
     base: &Context,
-    client_for: impl Fn(&'static str) -> Client,
+    mut client_for: impl FnMut(&'static str) -> Client,
 ) {
     for controller in controllers {
         tracing::info!(controller = controller.name, "controller starts");

@@ -87,13 +87,14 @@ impl SimCluster {
         let shutdown = Shutdown::new();
         let shared: Arc<dyn Clock> = Arc::new(clock);
         let store = store::Store::in_memory(shared.clone());
-        let config = Config::new(store.clone(), shared.clone(), shutdown.clone());
+        let mut rng = Rng::new(options.seed);
+        let mut config = Config::new(store.clone(), shared.clone(), shutdown.clone());
+        config.rng = rng.child("api-server");
         let server = Server::open(config)
             .await
             .map_err(|error| anyhow!("{error}"))?;
         let trace = Trace::new(clock);
-        let mut rng = Rng::new(options.seed);
-        let client = client_as(&server, "sim-admin", &[]);
+        let client = client_as(&server, "sim-admin", &mut rng);
         let runtimes = observer::Runtimes::default();
         observer::start(&client, &trace, &runtimes, &shutdown);
         let context = controllers::Context {
@@ -105,9 +106,9 @@ impl SimCluster {
             root_ca: "simulated CA".into(),
         };
         controllers::start_all(controllers::CONTROLLERS, &context, |identity| {
-            client_as(&server, identity, &[])
+            client_as(&server, identity, &mut rng)
         });
-        let own = client_as(&server, "system:kube-scheduler", &[]);
+        let own = client_as(&server, "system:kube-scheduler", &mut rng);
         let recorder = Recorder::start(own.clone(), "default-scheduler", "", shared, &shutdown);
         let scheduling = scheduler::Config {
             scheduler_name: "default-scheduler".to_owned(),
@@ -159,7 +160,9 @@ impl SimCluster {
 
     /// Starts a kubelet that was killed.
     pub fn start_kubelet(&mut self, node: &str) -> Result<()> {
-        let client = Client::new(Arc::new(self.node_mut(node)?.link.clone()), "kubelet");
+        let rng = self.rng.child("kubelet");
+        let client =
+            Client::new(Arc::new(self.node_mut(node)?.link.clone()), "kubelet").with_rng(rng);
         let clock: Arc<dyn Clock> = Arc::new(self.clock);
         self.trace.note(node, "kubelet started");
         self.node_mut(node)?.start(client, clock);
@@ -358,6 +361,6 @@ fn transport_as(server: &Arc<Server>, name: &str, groups: &[&str]) -> InProcess 
     InProcess::new(server.as_user(user), http::Extensions::new())
 }
 
-fn client_as(server: &Arc<Server>, name: &str, groups: &[&str]) -> Client {
-    Client::new(Arc::new(transport_as(server, name, groups)), name)
+fn client_as(server: &Arc<Server>, name: &str, rng: &mut Rng) -> Client {
+    Client::new(Arc::new(transport_as(server, name, &[])), name).with_rng(rng.child(name))
 }
