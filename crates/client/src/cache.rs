@@ -44,14 +44,23 @@ pub struct Cache {
 
 struct Inner {
     state: RwLock<State>,
-    indexers: Vec<(&'static str, IndexFn)>,
     synced: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct State {
+    indexers: Vec<(&'static str, IndexFn)>,
     objects: HashMap<Key, Arc<Object>>,
     indexes: HashMap<(&'static str, String), BTreeSet<Key>>,
+}
+
+impl State {
+    fn file(&mut self, index: &'static str, values: Vec<String>, key: &Key) {
+        for value in values {
+            let keys = self.indexes.entry((index, value)).or_default();
+            keys.insert(key.clone());
+        }
+    }
 }
 
 impl Cache {
@@ -59,10 +68,25 @@ impl Cache {
     pub fn new(indexers: Vec<(&'static str, IndexFn)>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                state: RwLock::new(State::default()),
-                indexers,
+                state: RwLock::new(State {
+                    indexers,
+                    ..State::default()
+                }),
                 synced: watch::Sender::new(false),
             }),
+        }
+    }
+
+    /// Adds an index over what is known and what comes; one of the same name stays as it is.
+    pub fn add_index(&self, name: &'static str, index: IndexFn) {
+        let mut state = self.inner.state.write();
+        if state.indexers.iter().any(|(known, _)| *known == name) {
+            return;
+        }
+        state.indexers.push((name, index));
+        let known: Vec<Arc<Object>> = state.objects.values().cloned().collect();
+        for object in known {
+            state.file(name, index(&object), object.key());
         }
     }
 
@@ -130,22 +154,22 @@ impl Cache {
             Some(new) => state.objects.insert(key.clone(), new.clone()),
             None => state.objects.remove(&key),
         };
-        for (name, index) in &self.inner.indexers {
-            for value in old.iter().flat_map(|old| index(old)) {
-                if let Some(keys) = state.indexes.get_mut(&(*name, value.clone())) {
+        for at in 0..state.indexers.len() {
+            let (name, index) = state.indexers[at];
+            let before = old.as_deref().map(index).unwrap_or_default();
+            let after = new.as_deref().map(index).unwrap_or_default();
+            if before == after {
+                continue;
+            }
+            for value in before {
+                if let Some(keys) = state.indexes.get_mut(&(name, value.clone())) {
                     keys.remove(&key);
                     if keys.is_empty() {
-                        state.indexes.remove(&(*name, value));
+                        state.indexes.remove(&(name, value));
                     }
                 }
             }
-            for value in new.iter().flat_map(|new| index(new)) {
-                state
-                    .indexes
-                    .entry((*name, value))
-                    .or_default()
-                    .insert(key.clone());
-            }
+            state.file(name, after, &key);
         }
         (old.is_some() || new.is_some()).then_some(Change { old, new })
     }

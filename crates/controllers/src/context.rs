@@ -7,6 +7,8 @@ use std::sync::Arc;
 use base::{Chain, Clock, Shutdown, tasks};
 use client::{Client, Error, Recorder, WorkQueue};
 
+use crate::informers::Informers;
+
 /// A row of the table.
 pub struct Controller {
     /// Upstream's name.
@@ -23,8 +25,8 @@ pub struct Context {
     /// The API under the controller's identity: what it writes and looks up.
     pub client: Client,
     /// The API under the controller manager's identity: lists and watches, as upstream's shared
-    /// informers; the controllers' own roles hold no such rights.
-    pub informers: Client,
+    /// informers; the controllers' own roles hold no such rights. One watch a resource.
+    pub informers: Informers,
     /// Records events.
     pub recorder: Recorder,
     /// Wall time.
@@ -48,6 +50,7 @@ pub fn start_all(
             ..base.clone()
         });
     }
+    base.informers.start();
 }
 
 /// Workers of one queue at a time.

@@ -6,6 +6,7 @@
 mod context;
 mod discovery;
 mod garbage;
+mod informers;
 mod namespace;
 mod node_lifecycle;
 mod per_namespace;
@@ -13,6 +14,7 @@ mod protection;
 mod quota;
 
 pub use context::{Context, Controller, start_all};
+pub use informers::Informers;
 
 /// All controllers, each a row.
 pub const CONTROLLERS: &[Controller] = &[

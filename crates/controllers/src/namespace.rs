@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use api::Gvr;
 use base::Chain;
-use client::{Cache, DeleteOptions, Error, Key, ListOptions, Propagation, Reflector, WorkQueue};
+use client::{Cache, DeleteOptions, Error, Key, ListOptions, Propagation, WorkQueue};
 use schema::Dom;
 
 use crate::context::{Context, work};
@@ -25,19 +25,13 @@ const LOOK_AGAIN_AT_MOST: u32 = 5;
 pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
-    let namespaces = Reflector::new(
-        context
-            .informers
-            .resource(&Gvr::new("", "v1", "namespaces")),
-        ListOptions::default(),
-        Cache::new(Vec::new()),
-    )
-    .on_change(move |change| {
+    let namespaces = context.informers.of("", "v1", "namespaces");
+    let namespaces = namespaces.on_change(move |change| {
         if let Some(new) = &change.new {
             add.add(new.name().to_owned());
         }
-    })
-    .start(&context.shutdown);
+    });
+    let namespaces = namespaces.cache();
     let (own, again) = (context.clone(), queue.clone());
     work("namespace-controller", &context, &queue, move |name| {
         let (context, namespaces, again) = (own.clone(), namespaces.clone(), again.clone());

@@ -31,13 +31,9 @@ struct World {
 pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
-    let nodes = Reflector::new(
-        context.informers.resource(&Gvr::new("", "v1", "nodes")),
-        ListOptions::default(),
-        Cache::new(Vec::new()),
-    )
-    .on_change(move |change| add.add(change.key().name.clone()))
-    .start(&context.shutdown);
+    let nodes = context.informers.of("", "v1", "nodes");
+    let nodes = nodes.on_change(move |change| add.add(change.key().name.clone()));
+    let nodes = nodes.cache();
     let add = queue.clone();
     let gvr = Gvr::new("coordination.k8s.io", "v1", "leases");
     let leases = Reflector::new(

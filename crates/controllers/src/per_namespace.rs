@@ -81,19 +81,13 @@ fn object(kind: &str, name: &str) -> Dom {
 fn start(context: Context, wanted: Wanted) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
     let add = queue.clone();
-    let namespaces = Reflector::new(
-        context
-            .informers
-            .resource(&Gvr::new("", "v1", "namespaces")),
-        ListOptions::default(),
-        Cache::new(Vec::new()),
-    )
-    .on_change(move |change| {
+    let namespaces = context.informers.of("", "v1", "namespaces");
+    let namespaces = namespaces.on_change(move |change| {
         if let Some(new) = &change.new {
             add.add(new.name().to_owned());
         }
-    })
-    .start(&context.shutdown);
+    });
+    let namespaces = namespaces.cache();
     let add = queue.clone();
     let objects = Reflector::new(
         context

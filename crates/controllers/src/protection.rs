@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use api::Gvr;
-use client::{Cache, Error, Key, ListOptions, Object, Reflector, WorkQueue};
+use client::{Cache, Error, Key, Object, WorkQueue};
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
@@ -18,14 +18,10 @@ const BY_CLAIM: &str = "claim";
 
 pub(crate) fn start_claims(context: Context) {
     let queue: Arc<WorkQueue<Text>> = Arc::new(WorkQueue::new());
-    let claims = watch(&context, "persistentvolumeclaims", &queue, Vec::new());
+    let claims = watch(&context, "persistentvolumeclaims", &queue);
     let add = queue.clone();
-    let pods = Reflector::new(
-        context.client.resource(&Gvr::new("", "v1", "pods")),
-        ListOptions::default(),
-        Cache::new(vec![(BY_CLAIM, claims_of)]),
-    )
-    .on_change(move |change| {
+    let pods = context.informers.of("", "v1", "pods");
+    let pods = pods.index(BY_CLAIM, claims_of).on_change(move |change| {
         // Only a pod that went or ended frees a claim.
         let ended = change
             .new
@@ -36,8 +32,8 @@ pub(crate) fn start_claims(context: Context) {
             let (namespace, name) = claim.split_once('/').unwrap_or_default();
             add.add(Text(Key::new(namespace, name)));
         }
-    })
-    .start(&context.shutdown);
+    });
+    let pods = pods.cache();
     let own = context.clone();
     work(
         "persistentvolumeclaim-protection-controller",
@@ -62,7 +58,7 @@ pub(crate) fn start_claims(context: Context) {
 
 pub(crate) fn start_volumes(context: Context) {
     let queue: Arc<WorkQueue<Text>> = Arc::new(WorkQueue::new());
-    let volumes = watch(&context, "persistentvolumes", &queue, Vec::new());
+    let volumes = watch(&context, "persistentvolumes", &queue);
     let own = context.clone();
     work(
         "persistentvolume-protection-controller",
@@ -95,21 +91,15 @@ impl std::fmt::Display for Text {
     }
 }
 
-fn watch(
-    context: &Context,
-    resource: &str,
-    queue: &Arc<WorkQueue<Text>>,
-    indexes: Vec<(&'static str, client::IndexFn)>,
-) -> Cache {
+fn watch(context: &Context, resource: &str, queue: &Arc<WorkQueue<Text>>) -> Cache {
     let add = queue.clone();
-    let api = context.client.resource(&Gvr::new("", "v1", resource));
-    Reflector::new(api, ListOptions::default(), Cache::new(indexes))
-        .on_change(move |change| {
-            if change.new.is_some() {
-                add.add(Text(change.key().clone()));
-            }
-        })
-        .start(&context.shutdown)
+    let informer = context.informers.of("", "v1", resource);
+    let informer = informer.on_change(move |change| {
+        if change.new.is_some() {
+            add.add(Text(change.key().clone()));
+        }
+    });
+    informer.cache()
 }
 
 /// Claims that a scheduled pod which has not ended names, as `namespace/name`.

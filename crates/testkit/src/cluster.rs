@@ -98,7 +98,7 @@ impl SimCluster {
         let runtimes = observer::Runtimes::default();
         observer::start(&client, &trace, &runtimes, &shutdown);
         let context = controllers::Context {
-            informers: client.clone(),
+            informers: controllers::Informers::new(client.clone(), &shutdown),
             client: client.clone(),
             recorder: Recorder::start(client.clone(), "controllers", "", shared.clone(), &shutdown),
             clock: shared.clone(),

@@ -157,7 +157,7 @@ fn start_controllers(
     let name = "kube-controller-manager";
     let context = controllers::Context {
         recorder: Recorder::start(client.clone(), name, "", clock.clone(), shutdown),
-        informers: client.clone(),
+        informers: controllers::Informers::new(client.clone(), shutdown),
         client,
         clock: clock.clone(),
         shutdown: shutdown.clone(),
