@@ -18,14 +18,16 @@ use crate::wire::Message;
 pub mod batch;
 pub mod dump;
 pub mod expr;
+pub mod monitor;
 pub mod set;
 
 pub use batch::{Batch, Chain, ChainKind, Hook, Policy};
 pub use dump::{BaseChain, RuleId, Stored};
 pub use expr::{
-    CmpOp, CtKey, Data, Expr, FibFlags, FibResult, MetaKey, NatKind, PayloadBase, Register,
-    RejectKind, Verdict,
+    CmpOp, CtKey, Data, DynsetOp, Expr, FibFlags, FibResult, MetaKey, NatKind, PayloadBase,
+    Register, RejectKind, Verdict,
 };
+pub use monitor::{Monitor, Seen};
 pub use set::{Element, Field, Set, SetData};
 
 #[cfg(test)]
@@ -136,6 +138,11 @@ impl Nft {
         Ok(Self {
             socket: Socket::open(Some(NETFILTER), Some(namespace))?,
         })
+    }
+
+    /// The kernel's number of this socket: notifications name who caused them by it.
+    pub fn port(&self) -> Result<u32, Error> {
+        self.socket.port()
     }
 
     /// Applies all changes of `batch` or none. The error names the change that failed.

@@ -4,7 +4,7 @@
 //! Source: Linux Documentation/userspace-api/netlink/intro.rst (ext ack, NLM_F_DUMP_INTR).
 #![expect(unsafe_code, reason = "two socket options that rustix does not wrap")]
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -38,11 +38,26 @@ pub(crate) struct Socket {
     buffer: Vec<u8>,
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Socket {
     /// Opens a socket (no protocol is `NETLINK_ROUTE`) in the calling thread's network namespace, or in `namespace`.
     pub(crate) fn open(
         protocol: Option<Protocol>,
         namespace: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, Error> {
+        Self::open_with_groups(protocol, namespace, 0)
+    }
+
+    /// The same, subscribed to the multicast groups of a bit mask.
+    pub(crate) fn open_with_groups(
+        protocol: Option<Protocol>,
+        namespace: Option<BorrowedFd<'_>>,
+        groups: u32,
     ) -> Result<Self, Error> {
         let open = || {
             let what = || What::new("open netlink socket", "");
@@ -57,13 +72,13 @@ impl Socket {
                 call: "socket",
                 errno,
             })?;
-            rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0)).map_err(|errno| {
-                Error::System {
+            rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, groups)).map_err(
+                |errno| Error::System {
                     what: what(),
                     call: "bind",
                     errno,
-                }
-            })?;
+                },
+            )?;
             let limit = Some(Duration::from_secs(ANSWER_SECONDS));
             sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, limit).map_err(|errno| {
                 Error::System {
@@ -89,6 +104,55 @@ impl Socket {
             send_buffer: 0,
             buffer: vec![0; RECEIVE_BUFFER],
         })
+    }
+
+    /// The address under which the kernel knows this socket.
+    pub(crate) fn port(&self) -> Result<u32, Error> {
+        let what = || What::new("read netlink address", "");
+        let failed = |errno| Error::System {
+            what: what(),
+            call: "getsockname",
+            errno,
+        };
+        let address = rustix::net::getsockname(&self.fd).map_err(failed)?;
+        let address = netlink::SocketAddrNetlink::try_from(address).map_err(failed)?;
+        Ok(address.pid())
+    }
+
+    /// Hands the messages that wait to `each`, without waiting for more. `false` when some were
+    /// lost because nobody read them in time.
+    pub(crate) fn drain(
+        &mut self,
+        what: &What,
+        mut each: impl FnMut(Received<'_>),
+    ) -> Result<bool, Error> {
+        let mut complete = true;
+        loop {
+            let flags = RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+            let n = match rustix::net::recv(&self.fd, &mut *self.buffer, flags) {
+                Ok((_, n)) if n > self.buffer.len() => {
+                    complete = false;
+                    continue;
+                }
+                Ok((_, n)) => n,
+                Err(Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => {
+                    complete = false;
+                    continue;
+                }
+                Err(Errno::AGAIN) => return Ok(complete),
+                Err(errno) => {
+                    return Err(Error::System {
+                        what: what.clone(),
+                        call: "recv",
+                        errno,
+                    });
+                }
+            };
+            for received in messages(&self.buffer[..n]) {
+                each(received.ok_or_else(|| malformed(what))?);
+            }
+        }
     }
 
     fn next(&mut self) -> u32 {

@@ -139,6 +139,8 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// The socket that caused a notification.
+    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -157,6 +159,7 @@ pub(crate) fn messages(mut data: &[u8]) -> impl Iterator<Item = Option<Received<
             kind: u16_at(data, 4),
             flags: u16_at(data, 6),
             sequence: u32_at(data, 8),
+            port: u32_at(data, 12),
             payload: &data[HEADER..length],
         };
         data = data.get(align(length)..).unwrap_or(&[]);

@@ -217,6 +217,8 @@ pub enum CtKey {
 }
 
 impl CtKey {
+    /// `ct status` bit: the destination was translated.
+    pub const STATUS_DNAT: u32 = 1 << 5;
     /// `ct state` bits.
     pub const INVALID: u32 = 1;
     /// `ct state` bits.
@@ -310,6 +312,17 @@ pub mod nat_flags {
     pub const FULLY_RANDOM: u32 = 1 << 4;
 }
 
+/// What `Expr::Dynset` does (`enum nft_dynset_ops`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DynsetOp {
+    /// Adds; one that is there keeps its lifetime.
+    Add,
+    /// Adds; one that is there starts its lifetime again.
+    Update,
+    /// Deletes.
+    Delete,
+}
+
 /// One step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
@@ -365,10 +378,11 @@ pub enum Expr {
         to: Option<Register>,
         invert: bool,
     },
-    /// Adds or updates an element from the packet path.
+    /// Adds, refreshes or deletes an element from the packet path. A full set ends the rule. Data
+    /// of an element that is there stays as it was.
     Dynset {
         set: String,
-        update: bool,
+        op: DynsetOp,
         key: Register,
         data: Option<Register>,
         timeout_ms: u64,
@@ -713,13 +727,13 @@ impl Expr {
             }
             Self::Dynset {
                 set,
-                update,
+                op,
                 key,
                 data,
                 timeout_ms,
             } => {
                 m.attr_str(1, set);
-                m.attr_be32(3, u32::from(*update));
+                m.attr_be32(3, *op as u32);
                 m.attr_be32(4, key.0);
                 if let Some(data) = data {
                     m.attr_be32(5, data.0);

@@ -7,8 +7,9 @@ use expect_test::{Expect, expect};
 
 use crate::Nft;
 use crate::nft::{
-    Batch, Chain, ChainKind, CmpOp, CtKey, Data, Element, Expr, Family, FibFlags, FibResult, Field,
-    Hook, MetaKey, NatKind, Policy, Register, RejectKind, Set, Table, Verdict, expr,
+    Batch, Chain, ChainKind, CmpOp, CtKey, Data, DynsetOp, Element, Expr, Family, FibFlags,
+    FibResult, Field, Hook, MetaKey, NatKind, Policy, Register, RejectKind, Set, Table, Verdict,
+    expr,
 };
 use crate::testing::{namespace, nft_list};
 
@@ -260,7 +261,7 @@ fn ranges_and_dynamic_sets() {
                     },
                     Expr::Dynset {
                         set: "seen".to_owned(),
-                        update: true,
+                        op: DynsetOp::Update,
                         key: Register::R1,
                         data: Some(Register::R2),
                         timeout_ms: 0,
