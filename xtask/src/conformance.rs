@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+
+use crate::tool::{command, say};
 
 const VERSION: &str = "v1.36.3";
 const FILTER: &str = "Conformance && !Serial && !Slow && !Disruptive";
@@ -265,19 +266,4 @@ fn report(outcomes: &[Outcome], wanted: &[String]) -> Result<()> {
         missing.len()
     );
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a task runs the tools of developers"
-)]
-fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder);
-    command
-}
-
-#[expect(clippy::print_stdout, reason = "a task talks to a terminal")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -2,16 +2,21 @@
 
 mod codegen;
 mod conformance;
+mod images;
 mod nodeapi;
+mod tool;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
         Some("conformance") => conformance::run(arguments),
+        Some("images") => images::run(),
         Some("nodeapi") => nodeapi::run(),
         other => {
-            anyhow::bail!("unknown task {other:?}; known: codegen [--check], conformance, nodeapi")
+            anyhow::bail!(
+                "unknown task {other:?}; known: codegen [--check], conformance, images, nodeapi"
+            )
         }
     }
 }
