@@ -32,6 +32,7 @@ pub(crate) struct Group {
 pub(crate) struct Catalog {
     by_name: HashMap<(String, String, String), Served>,
     groups: Vec<Group>,
+    pub(crate) documents: crate::openapi::Documents,
 }
 
 /// Groups in upstream's order of priority.

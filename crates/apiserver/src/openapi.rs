@@ -1,12 +1,40 @@
-//! OpenAPI v3 as far as clients need it before they write: which paths take which parameters.
+//! OpenAPI documents of what is served: v3 for each group and version, v2 for everything.
 //!
-//! kubectl asks it whether the server checks fields; without an answer it would refuse to create.
-//! Types' schemas come with `kubectl explain`.
-//! Source: kubectl v0.36.3 pkg/../resource/query_param_verifier_v3.go; kube-openapi handler3.
+//! Documents of built-in types never change within a release, so their hash is that of the
+//! release; those of custom resources have the hash of their definitions. What v2 takes from
+//! built-in types is made once, on first demand; the whole of a catalog is kept with the catalog.
+//! Source: kube-openapi pkg/handler, pkg/handler3; apiextensions-apiserver v0.36.3
+//! pkg/controller/openapi/builder/builder.go; kubectl v0.36.3 (query_param_verifier_v3.go).
 
 use std::fmt::Write;
+use std::sync::OnceLock;
 
-use crate::catalog::Catalog;
+use api::Status;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use schema::openapi::{self, Custom, Parts, Row};
+use schema::{Dom, Node, Ref};
+use transport::Response;
+
+use crate::answer;
+use crate::catalog::{Catalog, Served};
+
+/// The server's version as documents say it.
+const VERSION: &str = "v1.36.3";
+
+/// What a catalog keeps once it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    v2: OnceLock<Bytes>,
+    v2_protobuf: OnceLock<Bytes>,
+}
+
+/// Encodings of the v2 document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    Protobuf,
+}
 
 /// `/openapi/v3`
 pub(crate) fn index(catalog: &Catalog) -> String {
@@ -21,10 +49,10 @@ pub(crate) fn index(catalog: &Catalog) -> String {
             };
             let comma = if first { "" } else { "," };
             first = false;
-            let hash = catalog.of(&group.name, version).len();
+            let hash = hash(&catalog.of(&group.name, version));
             let _ = write!(
                 out,
-                r#"{comma}"{path}":{{"serverRelativeURL":"/openapi/v3/{path}?hash={hash:X}"}}"#
+                r#"{comma}"{path}":{{"serverRelativeURL":"/openapi/v3/{path}?hash={hash}"}}"#
             );
         }
     }
@@ -32,129 +60,309 @@ pub(crate) fn index(catalog: &Catalog) -> String {
     out
 }
 
+/// Changes when the documents of these resources change.
+fn hash(served: &[Served]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA512);
+    context.update(VERSION.as_bytes());
+    context.update(env!("CARGO_PKG_VERSION").as_bytes());
+    for one in served {
+        if let Some(definition) = &one.resource.definition {
+            let uid = api::meta::of(Dom::as_ref(definition)).uid();
+            context.update(uid.as_bytes());
+            let spec = Dom::as_ref(definition).get("spec");
+            context.update(&spec.map(Ref::to_json).unwrap_or_default());
+        }
+    }
+    let digest = context.finish();
+    let mut out = String::with_capacity(128);
+    for byte in digest.as_ref() {
+        let _ = write!(out, "{byte:02X}");
+    }
+    out
+}
+
+/// The ETag of the v2 document.
+pub(crate) fn v2_tag(catalog: &Catalog) -> String {
+    let custom: Vec<Served> = all(catalog)
+        .into_iter()
+        .flat_map(|(_, _, served)| served)
+        .filter(|served| served.resource.definition.is_some())
+        .collect();
+    hash(&custom)
+}
+
+fn all(catalog: &Catalog) -> Vec<(&str, &str, Vec<Served>)> {
+    let mut all = Vec::new();
+    for group in catalog.groups() {
+        for version in &group.versions {
+            let served = catalog.of(&group.name, version);
+            all.push((group.name.as_str(), version.as_str(), served));
+        }
+    }
+    all
+}
+
+/// `/openapi/v2`
+pub(crate) fn v2(catalog: &Catalog, encoding: Encoding) -> Bytes {
+    let json = catalog.documents.v2.get_or_init(|| {
+        let mut parts = built_in(catalog).clone();
+        for (group, version, served) in all(catalog) {
+            let custom: Vec<Served> = served
+                .into_iter()
+                .filter(|served| served.resource.definition.is_some())
+                .collect();
+            if !custom.is_empty() {
+                parts.add(&of(group, version, &custom));
+            }
+        }
+        Bytes::from(parts.document(VERSION))
+    });
+    match encoding {
+        Encoding::Json => json.clone(),
+        Encoding::Protobuf => {
+            let made = catalog.documents.v2_protobuf.get_or_init(|| {
+                let dom = Dom::parse_json(json);
+                base::always!(dom.is_ok(), "a document of ours is JSON");
+                Bytes::from(
+                    dom.map(|dom| openapi::to_protobuf(&dom))
+                        .unwrap_or_default(),
+                )
+            });
+            made.clone()
+        }
+    }
+}
+
+/// The v2 document in the encoding that the client prefers, unless it has it.
+pub(crate) fn respond(catalog: &Catalog, headers: &HeaderMap) -> Result<Response, Status> {
+    const OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const NEW: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let mut encoding = None;
+    let mut asked = false;
+    for value in headers.get_all(header::ACCEPT) {
+        for clause in value.to_str().unwrap_or_default().split(',') {
+            asked = true;
+            let media = clause.split(';').next().unwrap_or_default().trim();
+            let found = match media {
+                "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
+                OLD | NEW => Some(Encoding::Protobuf),
+                _ => None,
+            };
+            encoding = encoding.or(found);
+        }
+    }
+    if !asked {
+        encoding = Some(Encoding::Json);
+    }
+    let Some(encoding) = encoding else {
+        return Err(Status::not_acceptable(&["application/json", OLD, NEW]));
+    };
+    let tag = format!("\"{}\"", v2_tag(catalog));
+    let has = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok());
+    let mut response = if has.is_some_and(|has| has.contains(&tag)) {
+        answer::bytes(
+            304,
+            "application/json",
+            transport::Body::from(String::new()),
+        )
+    } else {
+        let mime = match encoding {
+            Encoding::Json => "application/json",
+            Encoding::Protobuf => NEW,
+        };
+        answer::bytes(200, mime, v2(catalog, encoding))
+    };
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// What built-in types give to v2.
+fn built_in(catalog: &Catalog) -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let mut parts = Parts::default();
+        for (group, version, served) in all(catalog) {
+            let own: Vec<Served> = served
+                .into_iter()
+                .filter(|served| served.resource.definition.is_none())
+                .collect();
+            if !own.is_empty() {
+                parts.add(&of(group, version, &own));
+            }
+        }
+        parts
+    })
+}
+
+fn of(group: &str, version: &str, served: &[Served]) -> Parts {
+    let v3 = Dom::parse_json(&make(group, version, served));
+    base::always!(v3.is_ok(), "a document of ours is JSON");
+    v3.map(|dom| openapi::parts(&dom)).unwrap_or_default()
+}
+
 /// `/openapi/v3/apis/G/V`
 pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<Vec<u8>> {
     if !catalog.has_version(group, version) {
         return None;
     }
-    let all = catalog.of(group, version);
-    if all
-        .iter()
-        .any(|served| served.resource.definition.is_some())
-    {
-        return Some(custom(&all, group, version).into_bytes());
-    }
-    let mut named: Vec<(String, bool, api::Gvk, Vec<&'static str>)> = Vec::new();
-    for served in &all {
+    Some(make(group, version, &catalog.of(group, version)))
+}
+
+struct Named {
+    path: String,
+    namespaced: bool,
+    gvk: api::Gvk,
+    verbs: Vec<&'static str>,
+    /// The list's kind and the schema of a custom resource.
+    custom: Option<(String, String)>,
+}
+
+fn make(group: &str, version: &str, all: &[Served]) -> Vec<u8> {
+    let mut named: Vec<Named> = Vec::new();
+    for served in all {
         let row = &served.resource;
         let verbs = |verbs: registry::Verbs| verbs.iter().map(registry::Verb::as_str).collect();
         let own = row.gvk(served.view());
-        named.push((
-            row.plural.to_string(),
-            row.is_namespaced(),
-            own.clone(),
-            verbs(row.verbs),
-        ));
+        let custom = row
+            .definition
+            .as_deref()
+            .map(|definition| (row.list_kind.to_string(), custom(definition, &own)));
+        named.push(Named {
+            path: row.plural.to_string(),
+            namespaced: row.is_namespaced(),
+            gvk: own.clone(),
+            verbs: verbs(row.verbs),
+            custom: custom.clone(),
+        });
         for sub in &row.subresources {
-            let kind = sub.kind.clone().unwrap_or_else(|| own.clone());
-            named.push((
-                format!("{}/{}", row.plural, sub.name),
-                row.is_namespaced(),
-                kind,
-                verbs(sub.verbs),
-            ));
+            named.push(Named {
+                path: format!("{}/{}", row.plural, sub.name),
+                namespaced: row.is_namespaced(),
+                gvk: sub.kind.clone().unwrap_or_else(|| own.clone()),
+                verbs: verbs(sub.verbs),
+                custom: custom.clone().filter(|_| sub.kind.is_none()),
+            });
         }
     }
-    let rows: Vec<schema::openapi::Row<'_>> = named
+    let rows: Vec<Row<'_>> = named
         .iter()
-        .map(|(path, namespaced, gvk, verbs)| schema::openapi::Row {
-            path,
-            namespaced: *namespaced,
-            group: &gvk.group,
-            version: &gvk.version,
-            kind: &gvk.kind,
-            verbs,
+        .map(|one| Row {
+            path: &one.path,
+            namespaced: one.namespaced,
+            group: &one.gvk.group,
+            version: &one.gvk.version,
+            kind: &one.gvk.kind,
+            verbs: &one.verbs,
+            custom: one
+                .custom
+                .as_ref()
+                .map(|(list_kind, schema)| Custom { list_kind, schema }),
         })
         .collect();
-    Some(schema::openapi::v3(
-        schema::builtin(),
-        group,
-        version,
-        &rows,
-        "v1.36.3",
-    ))
+    openapi::v3(schema::builtin(), group, version, &rows, VERSION)
 }
 
-/// A group and version of custom resources: their schemas as their definitions spell them.
-fn custom(all: &[crate::catalog::Served], group: &str, version: &str) -> String {
-    let base = format!("/apis/{group}/{version}");
-    let mut out = String::from(
-        r#"{"openapi":"3.0.0","info":{"title":"Kubernetes CRD Swagger","version":"v0.1.0"},"paths":{"#,
-    );
-    let parameter = |name: &str| {
-        format!(
-            r#"{{"name":"{name}","in":"query","schema":{{"type":"string","uniqueItems":true}}}}"#
-        )
-    };
-    let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"]
-        .map(parameter)
-        .join(",");
-    let mut schemas = String::new();
-    let reversed: Vec<&str> = group.split('.').rev().collect();
-    for (index, served) in all.iter().enumerate() {
-        let row = &served.resource;
-        let comma = if index > 0 { "," } else { "" };
-        let scope = if row.is_namespaced() {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
-        let one = format!(
-            r#"{{"group":"{group}","version":"{version}","kind":"{}"}}"#,
-            row.kind
-        );
-        let name = format!("{}.{version}.{}", reversed.join("."), row.kind);
-        let content = format!(
-            r##"{{"application/json":{{"schema":{{"$ref":"#/components/schemas/{name}"}}}}}}"##
-        );
-        let action = |action: &str| {
-            format!(
-                r#"{{"x-kubernetes-action":"{action}","x-kubernetes-group-version-kind":{one},"parameters":[{parameters}],"responses":{{"200":{{"description":"OK","content":{content}}}}}}}"#
-            )
-        };
-        let _ = write!(
-            out,
-            r#"{comma}"{base}{scope}/{plural}":{{"get":{list},"post":{post}}},"{base}{scope}/{plural}/{{name}}":{{"get":{get},"put":{put},"patch":{patch}}}"#,
-            plural = row.plural,
-            list = action("list"),
-            post = action("post"),
-            get = action("get"),
-            put = action("put"),
-            patch = action("patch"),
-        );
-        let definition = row.definition.as_deref();
-        let spec = definition.and_then(|definition| schema::Dom::as_ref(definition).get("spec"));
-        let own = spec
-            .into_iter()
-            .flat_map(|spec| spec.items("versions"))
-            .find(|of| of.str("name") == version)
-            .and_then(|of| of.at(&["schema", "openAPIV3Schema"]));
-        let _ = write!(
-            schemas,
-            r#"{comma}"{name}":{{"x-kubernetes-group-version-kind":[{one}]"#
-        );
-        for (key, value) in own.into_iter().flat_map(schema::Ref::map) {
-            let mut text = String::new();
-            api::text::json_string(&mut text, key);
-            let _ = write!(
-                schemas,
-                ",{text}:{}",
-                String::from_utf8_lossy(&value.to_json())
-            );
+/// The schema of a version of a definition with what all objects have.
+fn custom(definition: &Dom, gvk: &api::Gvk) -> String {
+    let spec = definition.as_ref().get("spec");
+    let version = spec
+        .into_iter()
+        .flat_map(|spec| spec.items("versions"))
+        .find(|of| of.str("name") == gvk.version);
+    let mut dom = Dom::new();
+    let root = match version.and_then(|of| of.at(&["schema", "openAPIV3Schema"])) {
+        Some(own) => {
+            let root = dom.import(own.dom(), own.node());
+            native(&mut dom, root, true, 0);
+            root
         }
-        schemas.push('}');
+        None => {
+            let root = dom.new_map();
+            dom.set_str(root, "type", "object");
+            root
+        }
+    };
+    dom.set_root(root);
+    let kinds = dom.new_list();
+    let one = dom.new_map();
+    for (key, value) in [
+        ("group", &gvk.group),
+        ("version", &gvk.version),
+        ("kind", &gvk.kind),
+    ] {
+        dom.set_str(one, key, value);
     }
-    let _ = write!(out, r#"}},"components":{{"schemas":{{{schemas}}}}}}}"#);
-    out.push('\n');
-    out
+    dom.push(kinds, one);
+    dom.set(root, "x-kubernetes-group-version-kind", kinds);
+    if let Some(fields) = version.and_then(|of| of.get("selectableFields"))
+        && !fields.is_empty()
+    {
+        let list = dom.new_list();
+        for field in fields.list() {
+            let one = dom.new_map();
+            dom.set_str(
+                one,
+                "fieldPath",
+                field.str("jsonPath").trim_start_matches('.'),
+            );
+            dom.push(list, one);
+        }
+        dom.set(root, "x-kubernetes-selectable-fields", list);
+    }
+    String::from_utf8_lossy(&dom.to_json(root)).into_owned()
+}
+
+/// Schemas deeper than this are published as they are.
+const DEPTH: usize = 64;
+
+/// Adds kind, apiVersion and metadata where whole objects are, and spells out what a number or a
+/// text is.
+fn native(dom: &mut Dom, node: Node, top: bool, depth: usize) {
+    if depth > DEPTH || !matches!(dom.value(node), schema::Value::Map) {
+        return;
+    }
+    let own = dom.at_node(node);
+    let embedded = own.bool("x-kubernetes-embedded-resource") == Some(true);
+    let either = own.bool("x-kubernetes-int-or-string") == Some(true)
+        && own.get("anyOf").is_none()
+        && own.get("allOf").is_none();
+    let mut below: Vec<Node> = own.entries("properties").map(|(_, of)| of.node()).collect();
+    below.extend(own.get("items").map(Ref::node));
+    below.extend(own.get("additionalProperties").map(Ref::node));
+    for inner in below {
+        native(dom, inner, false, depth + 1);
+    }
+    if top || embedded {
+        let properties = dom.ensure_map(node, "properties");
+        for (name, json) in openapi::header_properties() {
+            if let Ok(schema) = Dom::parse_json(json.as_bytes()) {
+                let copy = dom.import(&schema, schema.root());
+                dom.set(properties, name, copy);
+            }
+        }
+    }
+    if embedded {
+        let required = dom.ensure_list(node, "required");
+        for name in ["kind", "apiVersion"] {
+            if !dom.items(required).any(|one| dom.as_str(one) == Some(name)) {
+                let one = dom.new_str(name);
+                dom.push(required, one);
+            }
+        }
+    }
+    if either {
+        let list = dom.new_list();
+        for kind in ["integer", "string"] {
+            let one = dom.new_map();
+            dom.set_str(one, "type", kind);
+            dom.push(list, one);
+        }
+        dom.set(node, "anyOf", list);
+    }
 }

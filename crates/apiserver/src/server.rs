@@ -298,6 +298,7 @@ impl Server {
         match parts.as_slice() {
             ["version"] => return json(health::version()),
             ["metrics"] => return Ok(answer::text(200, self.metrics())),
+            ["openapi", "v2"] => return openapi::respond(&catalog, request.headers()),
             ["openapi", "v3"] => return json(openapi::index(&catalog)),
             ["openapi", "v3", "api", version] => {
                 let found = openapi::document(&catalog, "", version);
@@ -350,6 +351,7 @@ impl Server {
                     "/healthz",
                     "/livez",
                     "/metrics",
+                    "/openapi/v2",
                     "/openapi/v3",
                     "/readyz",
                     "/version",

@@ -317,8 +317,12 @@ impl<'a> Decoder<'a> {
             return self.skip();
         }
         let name = self.dom.key_token(self.lex.src, token);
-        self.again(map, name, key);
-        self.any(Some((map, Some(name))), true)?;
+        if let Some(old) = self.dom.find_again(&mut self.large, map, name) {
+            self.dom.kill(&mut self.large, map, old);
+            self.find(FindingKind::Duplicate, map, key);
+        }
+        let node = self.any(Some((map, Some(name))), true)?;
+        self.dom.remember(&mut self.large, map, node);
         Ok(())
     }
 

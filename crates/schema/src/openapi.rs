@@ -2,12 +2,19 @@
 //!
 //! One document for each group and version, as clients ask for them: kubectl looks for the
 //! `fieldValidation` parameter of a kind's PATCH operation, for merge keys, and explains fields
-//! by the schemas. Descriptions are left out. Knows no resources; the caller gives rows.
+//! by the schemas. `v2` turns such documents into parts of the one old document, `gnostic` that
+//! one into protobuf. Descriptions are our own and few. Knows no resources; the caller gives rows.
 //! Source: kube-openapi pkg/builder3, pkg/generators/openapi.go; the files under
 //! kubernetes v1.36.3 api/openapi-spec/v3 (a test compares schemas with them).
 
+mod descriptions;
+mod gnostic;
 mod paths;
 mod schemas;
+mod v2;
+
+pub use gnostic::to_protobuf;
+pub use v2::{Parts, parts};
 
 use crate::table::{Shape, ShapeId, Table, TypeId};
 
@@ -26,7 +33,51 @@ pub struct Row<'a> {
     pub kind: &'a str,
     /// `get`, `list`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verbs: &'a [&'a str],
+    /// What a kind that the table does not have looks like.
+    pub custom: Option<Custom<'a>>,
 }
+
+/// A custom resource's kind.
+#[derive(Copy, Clone, Debug)]
+pub struct Custom<'a> {
+    /// The kind of its lists.
+    pub list_kind: &'a str,
+    /// Its schema in JSON, with kind, apiVersion and metadata.
+    pub schema: &'a str,
+}
+
+/// A custom kind's name in OpenAPI: `com.example.v1.Foo`.
+#[must_use]
+pub fn custom_name(group: &str, version: &str, kind: &str) -> String {
+    let mut name: Vec<&str> = group.rsplit('.').collect();
+    name.extend([version, kind]);
+    name.join(".")
+}
+
+/// The properties that the schema of every custom object has.
+#[must_use]
+pub fn header_properties() -> [(&'static str, String); 3] {
+    let own = |name: &str| descriptions::of("", name).unwrap_or_default();
+    let plain = |name: &str| {
+        let mut out = String::from("{\"description\":");
+        text(&mut out, own(name));
+        out.push_str(",\"type\":\"string\"}");
+        out
+    };
+    let mut metadata = String::from("{\"allOf\":[{\"$ref\":\"#/components/schemas/");
+    metadata.push_str(OBJECT_META);
+    metadata.push_str("\"}],\"description\":");
+    text(&mut metadata, own("metadata"));
+    metadata.push('}');
+    [
+        ("apiVersion", plain("apiVersion")),
+        ("kind", plain("kind")),
+        ("metadata", metadata),
+    ]
+}
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// The document of one group and version; `server` is printed as the document's version.
 #[must_use]
@@ -35,9 +86,22 @@ pub fn v3(table: &Table, group: &str, version: &str, rows: &[Row<'_>], server: &
     for kind in ["DeleteOptions", "Status", "APIResourceList", "WatchEvent"] {
         needed.kind(table, "", "v1", kind);
     }
+    for name in ["meta.v1.ObjectMeta", "meta.v1.ListMeta"] {
+        if let Some(ty) = table.named(name) {
+            needed.ty(ty);
+        }
+    }
     let mut out = String::with_capacity(1 << 16);
-    out.push_str("{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":");
-    text(&mut out, server);
+    let own = rows.iter().all(|row| row.custom.is_none());
+    let title = if own {
+        "Kubernetes"
+    } else {
+        "Kubernetes CRD Swagger"
+    };
+    out.push_str("{\"openapi\":\"3.0.0\",\"info\":{\"title\":");
+    text(&mut out, title);
+    out.push_str(",\"version\":");
+    text(&mut out, if own { server } else { "v0.1.0" });
     out.push_str("},\"paths\":{");
     let base = match group {
         "" => format!("/api/{version}"),
@@ -45,7 +109,7 @@ pub fn v3(table: &Table, group: &str, version: &str, rows: &[Row<'_>], server: &
     };
     paths::write(&mut out, table, &base, rows, &mut needed);
     out.push_str("},\"components\":{\"schemas\":{");
-    schemas::write(&mut out, table, needed);
+    schemas::write(&mut out, table, needed, rows);
     out.push_str(
         "},\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\
          \"in\":\"header\"}}}}",
@@ -75,6 +139,25 @@ impl Needed {
         let ty = table.kind(group, version, kind)?;
         self.ty(ty);
         Some(ty)
+    }
+
+    /// The name of a kind, of the table or a custom one; none: the table does not have it.
+    fn named(&mut self, table: &Table, row: &Row<'_>, list: bool) -> Option<String> {
+        match row.custom {
+            Some(custom) => {
+                let kind = if list { custom.list_kind } else { row.kind };
+                Some(custom_name(row.group, row.version, kind))
+            }
+            None if list => {
+                let kind = format!("{}List", row.kind);
+                let ty = self.kind(table, row.group, row.version, &kind)?;
+                Some(type_name(table, ty))
+            }
+            None => {
+                let ty = self.kind(table, row.group, row.version, row.kind)?;
+                Some(type_name(table, ty))
+            }
+        }
     }
 
     fn ty(&mut self, ty: TypeId) {

@@ -14,7 +14,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod plan;
-mod wire;
+pub(crate) mod wire;
 
 pub use decode::{decode, decode_into};
 pub use encode::encode;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::schemas::{PATCH, gvk};
 use super::{Needed, Row, key, text, type_name};
-use crate::table::{Table, TypeId};
+use crate::table::Table;
 
 /// Writes all paths below `base`, sorted.
 pub(super) fn write(
@@ -16,10 +16,8 @@ pub(super) fn write(
 ) {
     let mut paths: BTreeMap<String, String> = BTreeMap::new();
     for row in rows {
-        let own = needed.kind(table, row.group, row.version, row.kind);
-        let list = needed
-            .kind(table, row.group, row.version, &format!("{}List", row.kind))
-            .or(own);
+        let own = needed.named(table, row, false);
+        let list = needed.named(table, row, true).or_else(|| own.clone());
         let place = match row.namespaced {
             true => format!("{base}/namespaces/{{namespace}}"),
             false => base.to_owned(),
@@ -111,8 +109,8 @@ fn parameter(out: &mut String, name: &str, place: &str, kind: &str) {
 struct Writer<'a> {
     table: &'a Table,
     row: &'a Row<'a>,
-    own: Option<TypeId>,
-    list: Option<TypeId>,
+    own: Option<String>,
+    list: Option<String>,
 }
 
 const LIST: [(&str, &str); 10] = [
@@ -175,10 +173,10 @@ impl Writer<'_> {
             parameter(out, name, "query", kind);
         }
         out.push(']');
-        let own = self.own.map(|ty| type_name(self.table, ty));
+        let own = self.own.as_deref();
         match action {
-            "post" | "put" => body(out, &["*/*"], own.as_deref(), true),
-            "patch" => body(out, &PATCHES, Some(PATCH), true),
+            "post" | "put" => body(out, &["*/*"], own, true),
+            "patch" => body(out, self.patches(), Some(PATCH), true),
             "delete" | "deletecollection" => {
                 let options = self.table.kind("", "v1", "DeleteOptions");
                 let options = options.map(|ty| type_name(self.table, ty));
@@ -188,17 +186,33 @@ impl Writer<'_> {
         }
         let status = self.table.kind("", "v1", "Status");
         let answer = match action {
-            "list" => self.list.map(|ty| type_name(self.table, ty)),
+            "list" => self.list.clone(),
             "delete" | "deletecollection" => status.map(|ty| type_name(self.table, ty)),
-            _ => own,
+            _ => own.map(str::to_owned),
         };
         out.push_str(",\"responses\":{\"200\":{\"description\":\"OK\"");
-        content(out, &TYPES, answer.as_deref());
+        content(out, self.types(), answer.as_deref());
         out.push_str("},\"401\":{\"description\":\"Unauthorized\"}},\"x-kubernetes-action\":");
         text(out, action);
         out.push_str(",\"x-kubernetes-group-version-kind\":");
         gvk(out, self.row.group, self.row.version, self.row.kind);
         out.push('}');
+    }
+
+    /// Encodings of objects: custom ones have no protobuf.
+    fn types(&self) -> &'static [&'static str] {
+        match self.row.custom {
+            Some(_) => &["application/json", "application/yaml"],
+            None => &TYPES,
+        }
+    }
+
+    /// Kinds of patches: custom objects have no strategic merge.
+    fn patches(&self) -> &'static [&'static str] {
+        match self.row.custom {
+            Some(_) => &PATCHES[..3],
+            None => &PATCHES,
+        }
     }
 
     /// `patchAppsV1NamespacedDeploymentScale`, near enough to upstream's to be unique.

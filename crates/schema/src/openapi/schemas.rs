@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Needed, key, text, type_name};
+use super::{
+    LIST_META, Needed, Row, custom_name, descriptions, header_properties, key, text, type_name,
+};
 use crate::table::{Field, Leaf, ListType, Shape, ShapeId, Table, TypeId};
 
 /// Writes the schemas of all needed types and of what they refer to, sorted by name.
-pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed) {
+pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed, rows: &[Row<'_>]) {
     let mut done = BTreeMap::new();
     let mut leaves = BTreeMap::new();
     let mut at = 0;
@@ -26,6 +28,13 @@ pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed) {
         }
     }
     done.extend(leaves);
+    for row in rows {
+        let Some(custom) = row.custom else { continue };
+        let name = custom_name(row.group, row.version, row.kind);
+        let list = custom_name(row.group, row.version, custom.list_kind);
+        done.insert(list, custom_list(row, custom.list_kind, &name));
+        done.insert(name, custom.schema.to_owned());
+    }
     done.insert(PATCH.to_owned(), "{\"type\":\"object\"}".to_owned());
     for (name, schema) in done {
         key(out, &name);
@@ -35,6 +44,26 @@ pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed) {
 
 /// The schema of patch bodies.
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+
+/// The schema of lists of a custom kind.
+fn custom_list(row: &Row<'_>, kind: &str, item: &str) -> String {
+    let mut out = String::from("{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{");
+    for (name, schema) in header_properties().iter().take(2) {
+        key(&mut out, name);
+        out.push_str(schema);
+    }
+    key(&mut out, "metadata");
+    out.push('{');
+    reference(&mut out, LIST_META, false);
+    out.push('}');
+    key(&mut out, "items");
+    out.push_str("{\"type\":\"array\",\"items\":{");
+    reference(&mut out, item, false);
+    out.push_str("}}},\"x-kubernetes-group-version-kind\":[");
+    gvk(&mut out, row.group, row.version, kind);
+    out.push_str("]}");
+    out
+}
 
 type Leaves = BTreeMap<String, String>;
 
@@ -54,8 +83,16 @@ fn object(out: &mut String, table: &Table, ty: TypeId, leaves: &mut Leaves) {
     if !table.fields(ty).is_empty() {
         out.push_str(",\"properties\":{");
         for field in table.fields(ty) {
-            key(out, table.json_name(field));
-            property(out, table, field, leaves);
+            let name = table.json_name(field);
+            key(out, name);
+            let own = format!("{}.{}", table.package(ty), table.type_name(ty));
+            let words = descriptions::of(&own, name).or_else(|| {
+                table
+                    .kinds()
+                    .any(|k| k.3 == ty)
+                    .then(|| descriptions::of("", name))?
+            });
+            property(out, table, field, words, leaves);
         }
         out.push('}');
     }
@@ -86,14 +123,25 @@ pub(super) fn gvk(out: &mut String, group: &str, version: &str, kind: &str) {
     out.push('}');
 }
 
-fn property(out: &mut String, table: &Table, field: &Field, leaves: &mut Leaves) {
+fn property(
+    out: &mut String,
+    table: &Table,
+    field: &Field,
+    words: Option<&str>,
+    leaves: &mut Leaves,
+) {
     let default = match table.default_json(field) {
         Some(json) => Some(json),
         None if field.pointer() => None,
         None => zero_default(table, field),
     };
     out.push('{');
-    shape(out, table, field.shape(), default.is_some(), leaves);
+    if let Some(words) = words {
+        key(out, "description");
+        text(out, words);
+    }
+    let siblings = default.is_some() || words.is_some();
+    shape(out, table, field.shape(), siblings, leaves);
     let mut values = table.enum_values(field).peekable();
     if values.peek().is_some() && matches!(table.shape(field.shape()), Shape::Leaf(Leaf::Str)) {
         key(out, "enum");
@@ -183,11 +231,13 @@ fn shape(out: &mut String, table: &Table, id: ShapeId, siblings: bool, leaves: &
         Shape::Leaf(leaf) => leaf_schema(out, leaf, siblings, leaves),
         Shape::Struct(ty) => reference(out, &type_name(table, ty), siblings),
         Shape::List { item, .. } => {
-            out.push_str("\"type\":\"array\",\"items\":");
+            key(out, "type");
+            out.push_str("\"array\",\"items\":");
             element(out, table, item, leaves);
         }
         Shape::Map { value } => {
-            out.push_str("\"type\":\"object\",\"additionalProperties\":");
+            key(out, "type");
+            out.push_str("\"object\",\"additionalProperties\":");
             element(out, table, value, leaves);
         }
     }

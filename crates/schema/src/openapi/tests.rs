@@ -24,6 +24,7 @@ fn apps() -> Dom {
         version: "v1",
         kind,
         verbs,
+        custom: None,
     };
     let mut rows = vec![
         row("controllerrevisions", "ControllerRevision", ALL),
@@ -44,6 +45,7 @@ fn apps() -> Dom {
         version: "v1",
         kind: "Scale",
         verbs: &["get", "patch", "update"],
+        custom: None,
     });
     Dom::parse_json(&v3(builtin(), "apps", "v1", &rows, "v1.36.3")).unwrap()
 }
@@ -164,6 +166,7 @@ fn schemas_equal_upstream() {
                 version,
                 kind,
                 verbs: ALL,
+                custom: None,
             })
             .collect();
         let ours = Dom::parse_json(&v3(table, group, version, &rows, "v1.36.3")).unwrap();
@@ -181,4 +184,58 @@ fn schemas_equal_upstream() {
         &found[..found.len().min(40)]
     );
     assert!(compared > 500, "only {compared} schemas");
+}
+
+/// One old document: references, flat parameters, bodies as parameters, no unions or defaults.
+#[test]
+fn v2_says_the_same() {
+    let parts = super::parts(&apps());
+    let dom = Dom::parse_json(&parts.document("v1.36.3")).unwrap();
+    let root = dom.as_ref();
+    let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
+    let patch = root.at(&["paths", path, "patch"]).unwrap();
+    let body = patch.items("parameters").next().unwrap();
+    assert_eq!((body.str("in"), body.str("name")), ("body", "body"));
+    let spec = [
+        "definitions",
+        "io.k8s.api.apps.v1.Deployment",
+        "properties",
+        "spec",
+    ];
+    let spec = root.at(&spec).unwrap();
+    assert_eq!(
+        spec.str("$ref"),
+        "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"
+    );
+    let quantity = [
+        "definitions",
+        "io.k8s.apimachinery.pkg.api.resource.Quantity",
+    ];
+    assert_eq!(
+        root.at(&quantity).unwrap().to_json(),
+        br#"{"type":"string"}"#
+    );
+    assert!(super::to_protobuf(&dom).len() > 10_000);
+}
+
+#[test]
+fn v2_of_custom_schemas() {
+    let schema = r#"{"type":"object","properties":{"a":{"type":"array","nullable":true,"items":{"type":"string"}},"b":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"properties":{"c":{"type":"string"}}},"d":{"type":"string","default":"x","anyOf":[{}]}},"required":["a","d"]}"#;
+    let row = Row {
+        path: "foos",
+        namespaced: true,
+        group: "example.com",
+        version: "v1",
+        kind: "Foo",
+        verbs: ALL,
+        custom: Some(super::Custom {
+            list_kind: "FooList",
+            schema,
+        }),
+    };
+    let v3 = Dom::parse_json(&v3(builtin(), "example.com", "v1", &[row], "v1.36.3")).unwrap();
+    let parts = super::parts(&v3);
+    expect_test::expect![[r#"{"type":"object","properties":{"a":{},"b":{"x-kubernetes-preserve-unknown-fields":true},"d":{"type":"string","default":"x"}},"required":["d"]}"#]]
+        .assert_eq(&parts.definitions["com.example.v1.Foo"]);
+    assert!(parts.definitions.contains_key("com.example.v1.FooList"));
 }

@@ -5,13 +5,13 @@ use super::ProtobufError;
 /// A number.
 pub(super) const VARINT: u8 = 0;
 /// Eight bytes.
-pub(super) const FIXED64: u8 = 1;
+pub(crate) const FIXED64: u8 = 1;
 /// A length and bytes.
 pub(super) const BYTES: u8 = 2;
 /// Four bytes.
 pub(super) const FIXED32: u8 = 5;
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -19,16 +19,16 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_tag(out: &mut Vec<u8>, number: u8, wire: u8) {
+pub(crate) fn put_tag(out: &mut Vec<u8>, number: u8, wire: u8) {
     put_varint(out, u64::from(number) << 3 | u64::from(wire));
 }
 
-pub(super) fn put_number(out: &mut Vec<u8>, number: u8, value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, number: u8, value: u64) {
     put_tag(out, number, VARINT);
     put_varint(out, value);
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     put_tag(out, number, BYTES);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -36,7 +36,7 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 
 /// Writes a nested message whose length is known only afterwards: one byte is left for it and
 /// the content moves when it needs more.
-pub(super) fn put_message<E>(
+pub(crate) fn put_message<E>(
     out: &mut Vec<u8>,
     number: u8,
     content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
