@@ -5,6 +5,8 @@
 
 mod context;
 mod discovery;
+mod endpoint;
+mod facts;
 mod garbage;
 mod informers;
 mod namespace;
@@ -57,5 +59,20 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "persistentvolume-protection-controller",
         identity: "system:serviceaccount:kube-system:pv-protection-controller",
         start: protection::start_volumes,
+    },
+    Controller {
+        name: "endpointslice-controller",
+        identity: "system:serviceaccount:kube-system:endpointslice-controller",
+        start: endpoint::start_slices,
+    },
+    Controller {
+        name: "endpoints-controller",
+        identity: "system:serviceaccount:kube-system:endpoint-controller",
+        start: endpoint::start_endpoints,
+    },
+    Controller {
+        name: "endpointslice-mirroring-controller",
+        identity: "system:serviceaccount:kube-system:endpointslicemirroring-controller",
+        start: endpoint::start_mirroring,
     },
 ];

@@ -1,0 +1,140 @@
+//! What a controller knows of one kind of object: read once per revision, filed in bins.
+//!
+//! A sync that looks at a thousand pods must not parse a thousand documents each time. Knows no
+//! kind: readers give the facts and the bin that an object is found in (mostly its namespace).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use api::Gvr;
+use client::{Cache, Key, ListOptions, Object, Reflector};
+use parking_lot::RwLock;
+
+use crate::context::Context;
+
+/// A local table of facts. Cheap to clone.
+pub(crate) struct Facts<T> {
+    state: Arc<RwLock<State<T>>>,
+    cache: Cache,
+}
+
+struct State<T> {
+    all: HashMap<Key, Arc<T>>,
+    bins: HashMap<String, BTreeMap<Key, Arc<T>>>,
+}
+
+/// How facts come out of an object.
+pub(crate) struct Reader<T> {
+    pub(crate) read: fn(&Object) -> Option<T>,
+    /// Where [`Facts::bin`] finds it.
+    pub(crate) bin: fn(&Key, &T) -> String,
+}
+
+/// One step of a table, as [`client::Change`] but with facts.
+pub(crate) struct Step<'a, T> {
+    pub(crate) key: &'a Key,
+    pub(crate) old: Option<Arc<T>>,
+    pub(crate) new: Option<Arc<T>>,
+}
+
+impl<T> Clone for Facts<T> {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            cache: self.cache.clone(),
+        }
+    }
+}
+
+impl<T> Reader<T> {
+    pub(crate) fn by_namespace(read: fn(&Object) -> Option<T>) -> Self {
+        Self {
+            read,
+            bin: |key, _| key.namespace.clone(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Facts<T> {
+    /// Watches a resource in all namespaces; `on_step` is told of every change after the table
+    /// has it.
+    pub(crate) fn watch(
+        context: &Context,
+        gvr: &Gvr,
+        reader: Reader<T>,
+        on_step: impl Fn(&Step<'_, T>) + Send + Sync + 'static,
+    ) -> Self {
+        let state = Arc::new(RwLock::new(State {
+            all: HashMap::new(),
+            bins: HashMap::new(),
+        }));
+        let table = state.clone();
+        let api = context.informers.resource(gvr);
+        let cache = Reflector::new(api, ListOptions::default(), Cache::new(Vec::new()))
+            .on_change(move |change| {
+                let key = change.key();
+                let new = change.new.as_deref().and_then(reader.read).map(Arc::new);
+                let old = table.write().put(key, new.clone(), reader.bin);
+                if old.is_some() || new.is_some() {
+                    on_step(&Step { key, old, new });
+                }
+            })
+            .start(&context.shutdown);
+        Self { state, cache }
+    }
+
+    pub(crate) async fn synced(&self) {
+        self.cache.synced().await;
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
+        self.state.read().all.get(key).cloned()
+    }
+
+    /// The object behind the facts.
+    pub(crate) fn object(&self, key: &Key) -> Option<Arc<Object>> {
+        self.cache.get(key)
+    }
+
+    /// All in a bin, ordered by key.
+    pub(crate) fn bin(&self, bin: &str) -> Vec<Arc<T>> {
+        let state = self.state.read();
+        let here = state.bins.get(bin);
+        here.into_iter()
+            .flat_map(|objects| objects.values().cloned())
+            .collect()
+    }
+
+    /// All, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        self.state.read().all.values().cloned().collect()
+    }
+}
+
+impl<T> State<T> {
+    fn put(
+        &mut self,
+        key: &Key,
+        new: Option<Arc<T>>,
+        bin: fn(&Key, &T) -> String,
+    ) -> Option<Arc<T>> {
+        let old = match &new {
+            Some(new) => self.all.insert(key.clone(), new.clone()),
+            None => self.all.remove(key),
+        };
+        if let Some(old) = &old {
+            let name = bin(key, old);
+            if let Some(objects) = self.bins.get_mut(&name) {
+                objects.remove(key);
+                if objects.is_empty() {
+                    self.bins.remove(&name);
+                }
+            }
+        }
+        if let Some(new) = new {
+            let objects = self.bins.entry(bin(key, &new)).or_default();
+            objects.insert(key.clone(), new);
+        }
+        old
+    }
+}
