@@ -6,17 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use api::Gvr;
-use client::{Cache, Key, ListOptions, Object, Reflector};
+use client::{Cache, Key, Object};
 use parking_lot::RwLock;
 
 use crate::context::Context;
 
-/// A local table of facts. Cheap to clone.
+/// A local table of facts, shared by all controllers that read the same. Cheap to clone.
 pub(crate) struct Facts<T> {
     state: Arc<RwLock<State<T>>>,
+    handlers: Arc<RwLock<Vec<StepHandler<T>>>>,
     cache: Cache,
 }
+
+type StepHandler<T> = Box<dyn Fn(&Step<'_, T>) + Send + Sync>;
 
 struct State<T> {
     all: HashMap<Key, Arc<T>>,
@@ -41,6 +43,7 @@ impl<T> Clone for Facts<T> {
     fn clone(&self) -> Self {
         Self {
             state: self.state.clone(),
+            handlers: self.handlers.clone(),
             cache: self.cache.clone(),
         }
     }
@@ -56,31 +59,58 @@ impl<T> Reader<T> {
 }
 
 impl<T: Send + Sync + 'static> Facts<T> {
-    /// Watches a resource in all namespaces; `on_step` is told of every change after the table
-    /// has it.
-    pub(crate) fn watch(
-        context: &Context,
-        gvr: &Gvr,
-        reader: Reader<T>,
-        on_step: impl Fn(&Step<'_, T>) + Send + Sync + 'static,
-    ) -> Self {
-        let state = Arc::new(RwLock::new(State {
-            all: HashMap::new(),
-            bins: HashMap::new(),
-        }));
-        let table = state.clone();
-        let api = context.informers.resource(gvr);
-        let cache = Reflector::new(api, ListOptions::default(), Cache::new(Vec::new()))
-            .on_change(move |change| {
-                let key = change.key();
-                let new = change.new.as_deref().and_then(reader.read).map(Arc::new);
-                let old = table.write().put(key, new.clone(), reader.bin);
-                if old.is_some() || new.is_some() {
-                    on_step(&Step { key, old, new });
-                }
-            })
-            .start(&context.shutdown);
-        Self { state, cache }
+    /// The facts of a resource; they are told apart by their type, so one resource and reader
+    /// for each.
+    pub(crate) fn of(context: &Context, gvr: [&str; 3], reader: Reader<T>) -> Self {
+        context.informers.shared(|| {
+            let state = Arc::new(RwLock::new(State {
+                all: HashMap::new(),
+                bins: HashMap::new(),
+            }));
+            let handlers: Arc<RwLock<Vec<StepHandler<T>>>> = Arc::default();
+            let (table, listeners) = (state.clone(), handlers.clone());
+            let [group, version, resource] = gvr;
+            let cache = context
+                .informers
+                .of(group, version, resource)
+                .on_change(move |change| {
+                    let key = change.key();
+                    let new = change.new.as_deref().and_then(reader.read).map(Arc::new);
+                    let listeners = listeners.read();
+                    let old = table.write().put(key, new.clone(), reader.bin);
+                    if old.is_some() || new.is_some() {
+                        let step = Step { key, old, new };
+                        listeners.iter().for_each(|listener| listener(&step));
+                    }
+                })
+                .cache();
+            Self {
+                state,
+                handlers,
+                cache,
+            }
+        })
+    }
+
+    /// Tells `on_step` of what is there and of every change after the table has it.
+    pub(crate) fn on_step(self, on_step: impl Fn(&Step<'_, T>) + Send + Sync + 'static) -> Self {
+        let mut handlers = self.handlers.write();
+        let known: Vec<(Key, Arc<T>)> = {
+            let state = self.state.read();
+            let all = state.all.iter();
+            all.map(|(key, facts)| (key.clone(), facts.clone()))
+                .collect()
+        };
+        for (key, facts) in &known {
+            on_step(&Step {
+                key,
+                old: None,
+                new: Some(facts.clone()),
+            });
+        }
+        handlers.push(Box::new(on_step));
+        drop(handlers);
+        self
     }
 
     pub(crate) async fn synced(&self) {
@@ -103,11 +133,6 @@ impl<T: Send + Sync + 'static> Facts<T> {
         here.into_iter()
             .flat_map(|objects| objects.values().cloned())
             .collect()
-    }
-
-    /// All, in no order.
-    pub(crate) fn all(&self) -> Vec<Arc<T>> {
-        self.state.read().all.values().cloned().collect()
     }
 }
 

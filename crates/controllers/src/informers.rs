@@ -6,6 +6,7 @@
 //! handlers put keys in queues. Filtered watches are nobody else's: for them there is
 //! [`Informers::client`].
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ struct Inner {
 struct Table {
     started: bool,
     rows: HashMap<Gvr, Informer>,
+    /// What controllers made of the informers to share it: one value of a type.
+    shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 /// One resource, watched once. Cheap to clone.
@@ -87,6 +90,20 @@ impl Informers {
         }
         table.rows.insert(gvr, informer.clone());
         informer
+    }
+
+    /// The one value of this type that all controllers share, made when it is first asked for.
+    pub(crate) fn shared<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
+        let kind = TypeId::of::<T>();
+        let known = self.inner.table.lock().shared.get(&kind).cloned();
+        if let Some(known) = known.and_then(|known| known.downcast_ref::<T>().cloned()) {
+            return known;
+        }
+        // Without the lock: making it asks for informers. Controllers start one after another.
+        let made = make();
+        let mut table = self.inner.table.lock();
+        table.shared.insert(kind, Arc::new(made.clone()));
+        made
     }
 
     /// Begins all watches.

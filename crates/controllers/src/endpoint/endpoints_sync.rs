@@ -36,19 +36,14 @@ pub(crate) fn start(context: Context) {
     let queue: Queue = Arc::new(WorkQueue::new());
     let (services, pods) = watch_services_and_pods(&context, &queue);
     let (add, known) = (queue.clone(), services.clone());
-    let endpoints = Facts::watch(
-        &context,
-        &Gvr::new("", "v1", "endpoints"),
-        Reader::by_namespace(Endpoints::read),
-        move |step| {
-            let first_seen = step.old.is_none();
-            let election = step.new.as_ref().is_some_and(|new| new.is_election());
-            let leftover = first_seen && !election && known.get(step.key).is_none();
-            if step.new.is_none() || leftover {
-                add.add(step.key.clone());
-            }
-        },
-    );
+    let endpoints = endpoints(&context).on_step(move |step| {
+        let first_seen = step.old.is_none();
+        let election = step.new.as_ref().is_some_and(|new| new.is_election());
+        let leftover = first_seen && !election && known.get(step.key).is_none();
+        if step.new.is_none() || leftover {
+            add.add(step.key.clone());
+        }
+    });
     let all = Arc::new(Shell {
         context: context.clone(),
         queue: queue.clone(),
@@ -62,6 +57,11 @@ pub(crate) fn start(context: Context) {
         let all = all.clone();
         async move { all.sync(&key).await }
     });
+}
+
+pub(super) fn endpoints(context: &Context) -> Facts<Endpoints> {
+    let reader = Reader::by_namespace(Endpoints::read);
+    Facts::of(context, ["", "v1", "endpoints"], reader)
 }
 
 impl Shell {

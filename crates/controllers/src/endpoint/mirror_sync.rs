@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 
 use crate::context::{Context, work};
 use crate::endpoint::endpoints_plan::Endpoints;
+use crate::endpoint::endpoints_sync::endpoints;
 use crate::endpoint::mirror_plan::{CONTROLLER, MAX, Plan, may_mirror, plan};
 use crate::endpoint::service::Service;
 use crate::endpoint::slice::Slice;
-use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, about, bin, watch_slices};
+use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, about, bin, services, watch_slices};
 use crate::endpoint::tracker::Tracker;
 use crate::endpoint::write::{Owner, Writes, send};
-use crate::facts::{Facts, Reader};
+use crate::facts::Facts;
 
 struct Mirror {
     context: Context,
@@ -31,35 +32,25 @@ struct Mirror {
 pub(crate) fn start(context: Context) {
     let queue: Queue = Arc::new(WorkQueue::new());
     let add = queue.clone();
-    let services = Facts::watch(
-        &context,
-        &Gvr::new("", "v1", "services"),
-        Reader::by_namespace(Service::read),
-        move |step| {
-            let by_hand = |service: &Option<Arc<Service>>| {
-                let service = service.as_ref();
-                service.is_some_and(|service| service.selector.is_none())
-            };
-            if by_hand(&step.old) != by_hand(&step.new) {
-                add.add(step.key.clone());
-            }
-        },
-    );
+    let services = services(&context).on_step(move |step| {
+        let by_hand = |service: &Option<Arc<Service>>| {
+            let service = service.as_ref();
+            service.is_some_and(|service| service.selector.is_none())
+        };
+        if by_hand(&step.old) != by_hand(&step.new) {
+            add.add(step.key.clone());
+        }
+    });
     let add = queue.clone();
-    let endpoints = Facts::watch(
-        &context,
-        &Gvr::new("", "v1", "endpoints"),
-        Reader::by_namespace(Endpoints::read),
-        move |step| {
-            if [&step.old, &step.new]
-                .into_iter()
-                .flatten()
-                .any(|one| may_mirror(one))
-            {
-                add.add(step.key.clone());
-            }
-        },
-    );
+    let endpoints = endpoints(&context).on_step(move |step| {
+        if [&step.old, &step.new]
+            .into_iter()
+            .flatten()
+            .any(|one| may_mirror(one))
+        {
+            add.add(step.key.clone());
+        }
+    });
     let tracker: Arc<Mutex<Tracker>> = Arc::default();
     let slices = watch_slices(&context, &queue, &tracker, CONTROLLER);
     let all = Arc::new(Mirror {

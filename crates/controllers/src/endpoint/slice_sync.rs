@@ -37,7 +37,7 @@ struct Slices {
     queue: Queue,
     services: Facts<Service>,
     pods: Facts<Pod>,
-    zones: Facts<String>,
+    zones: Facts<Zone>,
     slices: Facts<Slice>,
     tracker: Arc<Mutex<Tracker>>,
     triggers: Mutex<TriggerTimes>,
@@ -49,17 +49,13 @@ pub(crate) fn start(context: Context) {
     let (services, pods) = watch_services_and_pods(&context, &queue);
     let waiting: Waiting = Arc::default();
     let (add, waits) = (queue.clone(), waiting.clone());
-    let zones = Facts::watch(
-        &context,
-        &Gvr::new("", "v1", "nodes"),
-        Reader::by_namespace(zone),
-        move |step| {
-            if step.old.is_none() {
-                let services = waits.lock().remove(&step.key.name);
-                services.into_iter().flatten().for_each(|key| add.add(key));
-            }
-        },
-    );
+    let nodes = Facts::of(&context, ["", "v1", "nodes"], Reader::by_namespace(zone));
+    let zones = nodes.on_step(move |step| {
+        if step.old.is_none() {
+            let services = waits.lock().remove(&step.key.name);
+            services.into_iter().flatten().for_each(|key| add.add(key));
+        }
+    });
     let tracker: Arc<Mutex<Tracker>> = Arc::default();
     let slices = watch_slices(&context, &queue, &tracker, CONTROLLER);
     let all = Arc::new(Slices {
@@ -86,24 +82,23 @@ pub(super) fn watch_services_and_pods(
     queue: &Queue,
 ) -> (Facts<Service>, Facts<Pod>) {
     let add = queue.clone();
-    let services = Facts::watch(
-        context,
-        &Gvr::new("", "v1", "services"),
-        Reader::by_namespace(Service::read),
-        move |step| add.add(step.key.clone()),
-    );
+    let services = services(context).on_step(move |step| add.add(step.key.clone()));
     let (add, known) = (queue.clone(), services.clone());
-    let pods = Facts::watch(
-        context,
-        &Gvr::new("", "v1", "pods"),
-        Reader::by_namespace(Pod::read),
-        move |step| {
-            for service in touched(&known.bin(&step.key.namespace), step) {
-                add.add(Key::new(step.key.namespace.as_str(), service));
-            }
-        },
-    );
+    let pods = Facts::of(context, ["", "v1", "pods"], Reader::by_namespace(Pod::read));
+    let pods = pods.on_step(move |step| {
+        for service in touched(&known.bin(&step.key.namespace), step) {
+            add.add(Key::new(step.key.namespace.as_str(), service));
+        }
+    });
     (services, pods)
+}
+
+pub(super) fn services(context: &Context) -> Facts<Service> {
+    Facts::of(
+        context,
+        ["", "v1", "services"],
+        Reader::by_namespace(Service::read),
+    )
 }
 
 /// The Services whose endpoints a pod's step may change.
@@ -148,54 +143,54 @@ pub(super) fn watch_slices(
             add.add_after(service, FOREIGN_DELAY);
         }
     };
-    Facts::watch(
-        context,
-        &Gvr::new("discovery.k8s.io", "v1", "endpointslices"),
-        Reader {
-            read: Slice::read,
-            bin: |key, slice| bin(&key.namespace, slice.service()),
-        },
-        move |step| {
-            let ours = |slice: &Option<Arc<Slice>>| {
-                let slice = slice.as_ref();
-                slice.is_some_and(|slice| slice.is_managed_by(controller))
-            };
-            let service = |slice: &Slice| Key::new(step.key.namespace.as_str(), slice.service());
-            if let Some(slice) = step.new.as_ref().or(step.old.as_ref())
-                && tracker.lock().moved_on(&service(slice))
-            {
-                waiting.add(service(slice));
+    let reader = Reader {
+        read: Slice::read,
+        bin: |key, slice| bin(&key.namespace, slice.service()),
+    };
+    let gvr = ["discovery.k8s.io", "v1", "endpointslices"];
+    Facts::of(context, gvr, reader).on_step(move |step| {
+        let ours = |slice: &Option<Arc<Slice>>| {
+            let slice = slice.as_ref();
+            slice.is_some_and(|slice| slice.is_managed_by(controller))
+        };
+        let service = |slice: &Slice| Key::new(step.key.namespace.as_str(), slice.service());
+        if let Some(slice) = step.new.as_ref().or(step.old.as_ref())
+            && tracker.lock().moved_on(&service(slice))
+        {
+            waiting.add(service(slice));
+        }
+        match (&step.old, &step.new) {
+            (Some(old), Some(new)) if old.service() != new.service() => {
+                later(step.key, old);
+                later(step.key, new);
             }
-            match (&step.old, &step.new) {
-                (Some(old), Some(new)) if old.service() != new.service() => {
-                    later(step.key, old);
+            (Some(_), Some(new)) if ours(&step.old) != ours(&step.new) => later(step.key, new),
+            (_, Some(new)) => {
+                if ours(&step.new) && tracker.lock().is_foreign(&service(new), new) {
                     later(step.key, new);
                 }
-                (Some(_), Some(new)) if ours(&step.old) != ours(&step.new) => later(step.key, new),
-                (_, Some(new)) => {
-                    if ours(&step.new) && tracker.lock().is_foreign(&service(new), new) {
-                        later(step.key, new);
-                    }
-                }
-                (Some(old), None) => {
-                    if ours(&step.old) && tracker.lock().gone(&service(old), &old.uid) {
-                        later(step.key, old);
-                    }
-                }
-                (None, None) => {}
             }
-        },
-    )
+            (Some(old), None) => {
+                if ours(&step.old) && tracker.lock().gone(&service(old), &old.uid) {
+                    later(step.key, old);
+                }
+            }
+            (None, None) => {}
+        }
+    })
 }
 
 pub(super) fn bin(namespace: &str, service: &str) -> String {
     format!("{namespace}/{service}")
 }
 
-fn zone(node: &Object) -> Option<String> {
+/// A node's zone, empty without one.
+struct Zone(String);
+
+fn zone(node: &Object) -> Option<Zone> {
     let dom = node.parse().ok()?;
     let zone = api::meta::of(dom.as_ref()).label("topology.kubernetes.io/zone");
-    Some(zone.unwrap_or_default().to_owned())
+    Some(Zone(zone.unwrap_or_default().to_owned()))
 }
 
 impl Slices {
@@ -225,7 +220,7 @@ impl Slices {
         let mut plan = plan(&World {
             service: &service,
             pods: &pods,
-            zone_of: &|node| Some(self.zones.get(&Key::new("", node))?.to_string()),
+            zone_of: &|node| Some(self.zones.get(&Key::new("", node))?.0.clone()),
             slices: &slices,
         });
         self.wait_for(&plan.missing_nodes, key);
