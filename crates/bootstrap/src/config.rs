@@ -123,6 +123,13 @@ pub struct AgentConfig {
     /// A namespace file whose sockets pull images and forward DNS; the agent's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<PathBuf>,
+    /// Keep routes to the pods of other nodes, which must share a link with this one. Off on
+    /// local nodes, whose hub has them.
+    #[serde(default = "yes")]
+    pub node_routes: bool,
+    /// Pods leave under the node's address. Off on local nodes, where the host does that.
+    #[serde(default = "yes")]
+    pub masquerade: bool,
     /// MTU of pods' links; the kernel's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_mtu: Option<u32>,

@@ -105,8 +105,8 @@ pub enum Error {
     /// There is no such cluster.
     #[error("no cluster named {0:?}; `transom clusters` lists those that exist")]
     NoCluster(String),
-    /// There is no such node, or it does not run.
-    #[error("cluster {cluster:?} has no running node {node:?}; its nodes: {known}")]
+    /// There is no such node.
+    #[error("cluster {cluster:?} has no node {node:?}; its nodes: {known}")]
     NoNode {
         /// The cluster.
         cluster: String,
@@ -115,6 +115,20 @@ pub enum Error {
         /// The nodes there are.
         known: String,
     },
+    /// The node does not run.
+    #[error(
+        "node {node} of cluster {cluster:?} does not run; `transom node start -C {cluster} {node}` \
+         brings it back"
+    )]
+    NodeDown {
+        /// The cluster.
+        cluster: String,
+        /// The node.
+        node: String,
+    },
+    /// The whole cluster was stopped.
+    #[error("cluster {0:?} is stopped; `transom start -C {0}` starts it with all its nodes")]
+    Stopped(String),
     /// Another command works on the cluster.
     #[error("another command is working on cluster {0:?}; try again when it has finished")]
     Busy(String),

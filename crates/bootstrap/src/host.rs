@@ -22,6 +22,7 @@ use crate::files;
 use crate::ranges::{InUse, Ranges};
 use crate::sysctl;
 
+pub(crate) mod admission;
 pub(crate) mod mounts;
 
 /// The next hop behind every link that has no address of its own at its far end.
@@ -100,7 +101,9 @@ pub(crate) fn connect(place: &Place, ranges: &Ranges) -> Result<(), Error> {
     let mut out = Route::default_via(api.into());
     (out.link, out.onlink) = (Some(far), true);
     inside.replace_route(&out)?;
-    Nft::open()?.commit(table(place, ranges))?;
+    let mut nft = Nft::open()?;
+    nft.commit(table(place, ranges))?;
+    admission::admit(&mut nft, &place.link())?;
     Ok(())
 }
 
@@ -169,6 +172,7 @@ pub(crate) fn disconnect(place: &Place) -> Result<(), Error> {
         let mut batch = Batch::new();
         let table = place.table();
         let mut nft = Nft::open()?;
+        admission::withdraw(&mut nft, &place.link())?;
         if nft.tables()?.contains(&table) {
             batch.delete_table(&table);
             nft.commit(batch)?;

@@ -59,6 +59,17 @@ pub(crate) fn begin(
     Ok((life, group))
 }
 
+/// Ends what is left of the lives of `name`; its files stay.
+pub(crate) fn end(
+    folder: &Path,
+    layout: &Arc<Layout>,
+    cluster: &str,
+    name: &str,
+) -> Result<(), Error> {
+    files::remove(&current(folder))?;
+    remove_groups(layout, cluster, name)
+}
+
 /// Ends the groups of the lives of `name`.
 fn remove_groups(layout: &Arc<Layout>, cluster: &str, name: &str) -> Result<(), Error> {
     let all = Group::new(layout, cluster)?;

@@ -133,6 +133,8 @@ pub struct NodeInfo {
     pub pid: Option<u32>,
     /// Its data folder on the host (`/var/lib/transom` in the node).
     pub data: PathBuf,
+    /// Its `/run` on the host.
+    pub run: PathBuf,
     /// Log of its agent.
     pub log: PathBuf,
 }
@@ -222,6 +224,61 @@ pub fn stop(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
     host::disconnect(&place)
 }
 
+/// Ends one node; its data stays, and `node_start`, `start` or `up` brings it back with its pods.
+/// With `now` nothing in it is asked first, as in a power cut.
+pub fn node_stop(
+    name: &str,
+    node: &str,
+    now: bool,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let place = existing(options.place(name)?)?;
+    let _lock = place.lock()?;
+    node_of(&place, node)?;
+    life::end_node(&place, node, !now, progress)
+}
+
+/// Starts one node that does not run.
+pub fn node_start(
+    name: &str,
+    node: &str,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Cluster, Error> {
+    let place = existing(options.place(name)?)?;
+    let _lock = place.lock()?;
+    let (state, index) = node_of(&place, node)?;
+    if state.stopped {
+        return Err(Error::Stopped(name.to_owned()));
+    }
+    life::run_node(&place, &state, index, progress)?;
+    describe(&place, &state)
+}
+
+/// A lock makes folders: not for a cluster that does not exist.
+fn existing(place: Place) -> Result<Place, Error> {
+    match place.dir().exists() {
+        true => Ok(place),
+        false => Err(Error::NoCluster(place.name)),
+    }
+}
+
+/// The cluster's state and the index of one of its nodes.
+fn node_of(place: &Place, node: &str) -> Result<(State, usize), Error> {
+    let state = place
+        .load()?
+        .ok_or_else(|| Error::NoCluster(place.name.clone()))?;
+    match state.nodes.iter().position(|known| known == node) {
+        Some(index) => Ok((state, index)),
+        None => Err(Error::NoNode {
+            cluster: place.name.clone(),
+            node: node.to_owned(),
+            known: state.nodes.join(", "),
+        }),
+    }
+}
+
 /// Removes a cluster with everything it holds on the host.
 pub fn down(name: &str, options: &Options, progress: Progress<'_>) -> Result<(), Error> {
     let place = options.place(name)?;
@@ -307,17 +364,10 @@ pub fn node_exec(
 ) -> Result<i32, Error> {
     use std::os::unix::process::ExitStatusExt;
     let place = options.place(name)?;
-    let state = place
-        .load()?
-        .ok_or_else(|| Error::NoCluster(name.to_owned()))?;
-    let running = match state.nodes.iter().any(|known| known == node) {
-        true => node::find(&place, node)?,
-        false => None,
-    };
-    let running = running.ok_or_else(|| Error::NoNode {
+    node_of(&place, node)?;
+    let running = node::find(&place, node)?.ok_or_else(|| Error::NodeDown {
         cluster: name.to_owned(),
         node: node.to_owned(),
-        known: state.nodes.join(", "),
     })?;
     let shim = install_shim(&place)?;
     let mut inside = running.command(&shim, command);
@@ -395,6 +445,7 @@ fn describe(place: &Place, state: &State) -> Result<Cluster, Error> {
             pods: ranges.node_pods(index),
             pid: node::find(place, name)?.map(|found| found.pid()),
             data: node::folder(place, name).join("data"),
+            run: node::folder(place, name).join("run"),
             log: place.log(name),
         });
     }

@@ -183,6 +183,8 @@ fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {
         run_dir: "/run/transom".into(),
         cgroup_root: "/".to_owned(),
         host_network: Some(HOST_NETWORK.into()),
+        node_routes: false,
+        masquerade: false,
         pod_mtu: None,
         labels: Vec::new(),
         max_pods: 110,

@@ -115,31 +115,17 @@ pub fn choose(wanted: &Wanted, in_use: &[InUse]) -> Result<Ranges, Vec<Finding>>
     if !findings.is_empty() {
         return Err(findings);
     }
-    let given = [pods, services, nodes];
-    let mut taken: Vec<Ipv4Net> = given.iter().flatten().copied().collect();
-    let mut pick = |given: Option<Ipv4Net>, candidates: Vec<Ipv4Net>| {
+    let mut taken: Vec<Ipv4Net> = [pods, services, nodes].into_iter().flatten().collect();
+    let mut pick = |given: Option<Ipv4Net>, what: What| {
         given.or_else(|| {
-            let free = candidates.into_iter().find(|candidate| {
-                let meets = |other: &Ipv4Net| overlap((*candidate).into(), (*other).into());
-                !taken.iter().any(meets)
-                    && !in_use
-                        .iter()
-                        .any(|used| overlap((*candidate).into(), used.range))
-            });
+            let free = what.free(&taken, in_use);
             taken.extend(free);
             free
         })
     };
-    let tens = |first: u8| -> Vec<Ipv4Net> {
-        let at = |n| Ipv4Net::new_assert(Ipv4Addr::new(10, first.wrapping_add(n), 0, 0), 16);
-        (0..=255_u8).map(at).collect()
-    };
-    let hubs = (16..32_u8).rev().flat_map(|b| {
-        (0..=255_u8).map(move |c| Ipv4Net::new_assert(Ipv4Addr::new(172, b, c, 0), 24))
-    });
-    let pods = pick(pods, tens(244));
-    let services = pick(services, tens(96));
-    let nodes = pick(nodes, hubs.collect());
+    let pods = pick(pods, What::Pods);
+    let services = pick(services, What::Services);
+    let nodes = pick(nodes, What::Nodes);
     let none = |what: &str| {
         Finding::new(
             what,
@@ -157,7 +143,7 @@ pub fn choose(wanted: &Wanted, in_use: &[InUse]) -> Result<Ranges, Vec<Finding>>
                 services,
                 nodes,
             };
-            let findings = check(&ranges, in_use);
+            let findings = check(&ranges, in_use, Stage::New);
             if findings.is_empty() {
                 Ok(ranges)
             } else {
@@ -176,31 +162,98 @@ pub fn choose(wanted: &Wanted, in_use: &[InUse]) -> Result<Ranges, Vec<Finding>>
     }
 }
 
-/// Everything that is wrong with `ranges`: overlaps among them and with what is in use.
+/// One of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Pods,
+    Services,
+    Nodes,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pods => "pod range",
+            Self::Services => "service range",
+            Self::Nodes => "node range",
+        }
+    }
+
+    /// The first usual range that meets nothing of `taken` and `in_use`.
+    fn free(self, taken: &[Ipv4Net], in_use: &[InUse]) -> Option<Ipv4Net> {
+        let tens = |first: u8| -> Vec<Ipv4Net> {
+            let at = |n| Ipv4Net::new_assert(Ipv4Addr::new(10, first.wrapping_add(n), 0, 0), 16);
+            (0..=255_u8).map(at).collect()
+        };
+        let hubs = || -> Vec<Ipv4Net> {
+            let of = |b: u8| {
+                (0..=255_u8).map(move |c| Ipv4Net::new_assert(Ipv4Addr::new(172, b, c, 0), 24))
+            };
+            (16..32_u8).rev().flat_map(of).collect()
+        };
+        let candidates = match self {
+            Self::Pods => tens(244),
+            Self::Services => tens(96),
+            Self::Nodes => hubs(),
+        };
+        candidates.into_iter().find(|candidate| {
+            let meets = |other: IpNet| overlap((*candidate).into(), other);
+            !taken.iter().any(|other| meets((*other).into()))
+                && !in_use.iter().any(|used| meets(used.range))
+        })
+    }
+}
+
+/// Whether the ranges may still be chosen otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The cluster is about to be made.
+    New,
+    /// The cluster exists and has them.
+    Fixed,
+}
+
+/// Everything that is wrong with `ranges`: overlaps among them and with what is in use. The next
+/// step names a range that is free.
 #[must_use]
-pub fn check(ranges: &Ranges, in_use: &[InUse]) -> Vec<Finding> {
+pub fn check(ranges: &Ranges, in_use: &[InUse], stage: Stage) -> Vec<Finding> {
     let named = [
-        ("pod range", ranges.pods),
-        ("service range", ranges.services),
-        ("node range", ranges.nodes),
+        (What::Pods, ranges.pods),
+        (What::Services, ranges.services),
+        (What::Nodes, ranges.nodes),
     ];
+    let instead = |what: What| {
+        let others: Vec<Ipv4Net> = named.iter().map(|(_, range)| *range).collect();
+        let option = what.name().replace(' ', "-");
+        match what.free(&others, in_use) {
+            Some(free) => format!("--{option} {free} is free"),
+            None => format!("give another one with --{option}"),
+        }
+    };
     let mut findings = Vec::new();
     for (index, (what, range)) in named.iter().enumerate() {
+        let name = what.name();
         for (other_what, other) in &named[index + 1..] {
             if overlap((*range).into(), (*other).into()) {
                 findings.push(Finding::new(
-                    format_args!("{what} {range}"),
-                    format_args!("meets the {other_what} {other}"),
-                    "choose ranges that do not share addresses",
+                    format_args!("{name} {range}"),
+                    format_args!("meets the {} {other}", other_what.name()),
+                    instead(*what),
                 ));
             }
         }
         for used in in_use {
             if overlap((*range).into(), used.range) {
+                let next = match stage {
+                    Stage::New => format!("{}, or remove what uses it", instead(*what)),
+                    Stage::Fixed => "remove what uses it, or take the cluster down and make it \
+                                     anew: its ranges are fixed"
+                        .to_owned(),
+                };
                 findings.push(Finding::new(
-                    format_args!("{what} {range}"),
+                    format_args!("{name} {range}"),
                     format_args!("meets {}, which is {}", used.range, used.by),
-                    format_args!("choose another {what}, or remove what uses it"),
+                    next,
                 ));
             }
         }

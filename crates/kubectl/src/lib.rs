@@ -9,4 +9,4 @@ mod table;
 
 pub use commands::{Command, run};
 pub use config::{Connection, connect};
-pub use table::print_table;
+pub use table::{align, print_table};

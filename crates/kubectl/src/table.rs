@@ -44,7 +44,8 @@ fn cell(value: Ref<'_>) -> String {
     }
 }
 
-fn align(lines: &[Vec<String>]) -> String {
+/// Lines of cells as columns, three spaces apart.
+pub fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| {
         lines

@@ -2,11 +2,14 @@
 //! pod ranges.
 //!
 //! Owns address management, the wiring of one sandbox and its repair. Implements
-//! `nodeapi::cni::Cni`; knows neither the runtime nor the kubelet: the agent passes in the node's
-//! ranges and, after a restart, the sandboxes that live. Services and policies are elsewhere.
+//! `nodeapi::cni::Cni`; knows neither the runtime nor the kubelet: the agent passes in, after a
+//! restart, the sandboxes that live. `peers` follows Node objects: the node's own ranges, and
+//! routes to the pods of nodes on the same link. Services and policies are elsewhere.
 
 pub mod ipam;
 mod link;
+pub mod masquerade;
+pub mod peers;
 mod plugin;
 mod sysctl;
 

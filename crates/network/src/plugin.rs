@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::ipam::{Ipam, IpamError};
 use crate::link::{self, LinkError, Wires};
+use crate::masquerade;
 use crate::sysctl;
 
 const RANGES: &str = "ranges";
@@ -30,6 +31,9 @@ pub struct Config {
     pub ranges: Vec<IpNet>,
     /// MTU of pod links; the kernel's default when absent.
     pub mtu: Option<u32>,
+    /// Pods leave under the node's address, except towards these ranges of the cluster. Absent:
+    /// someone else sees to that.
+    pub masquerade: Option<Vec<IpNet>>,
 }
 
 /// Why a node's network could not be opened.
@@ -64,6 +68,7 @@ pub struct Network {
 struct Shared {
     folder: PathBuf,
     mtu: Option<u32>,
+    masquerade: Option<Vec<IpNet>>,
     node: Namespace,
     ipam: Mutex<Ipam>,
 }
@@ -81,6 +86,7 @@ impl Network {
         let shared = Shared {
             folder: config.folder,
             mtu: config.mtu,
+            masquerade: config.masquerade,
             node,
             ipam: Mutex::new(ipam),
         };
@@ -89,6 +95,11 @@ impl Network {
         };
         network.prepare(&ranges)?;
         Ok(network)
+    }
+
+    /// The network namespace of the node.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.shared.node
     }
 
     fn prepare(&self, ranges: &[IpNet]) -> Result<(), OpenError> {
@@ -108,6 +119,9 @@ impl Network {
         for range in ranges {
             let range = Prefix::new(range.network(), range.prefix_len());
             link::refuse_rest(&mut node, range).map_err(prepare)?;
+        }
+        if let Some(cluster) = &self.shared.masquerade {
+            masquerade::set(&self.shared.node, ranges, cluster).map_err(prepare)?;
         }
         Ok(())
     }

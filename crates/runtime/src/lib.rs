@@ -31,7 +31,7 @@ mod streams;
 
 pub use images::{Image, ImageConfig, Images};
 pub use node_images::NodeImages;
-pub use socket::{SocketError, serve};
+pub use socket::{SocketError, connect, serve};
 pub use state::{Config, OpenError, Runtime};
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base::Shutdown;
@@ -14,7 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nodeapi::{ImageService, RuntimeService, socket};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tonic::codegen::Service as _;
 
 /// Why the socket is not served.
@@ -30,6 +33,53 @@ pub enum SocketError {
         #[source]
         cause: io::Error,
     },
+    /// Nobody answers there.
+    #[error("connect to {}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        cause: tonic::transport::Error,
+    },
+}
+
+/// The image service behind a socket that `serve` made.
+pub async fn connect(path: &Path) -> Result<socket::RemoteImages, SocketError> {
+    let failed = |cause| SocketError::Connect {
+        path: path.into(),
+        cause,
+    };
+    let channel = tonic::transport::Endpoint::from_static("http://cri")
+        .connect_with_connector(Dial(path.into()))
+        .await
+        .map_err(failed)?;
+    Ok(socket::RemoteImages::new(channel))
+}
+
+struct Dial(PathBuf);
+
+impl tonic::codegen::Service<http::Uri> for Dial {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let path = self.0.clone();
+        Box::pin(async move {
+            // A socket's address holds 107 bytes: a long folder is named by a descriptor.
+            let folder = fs::File::open(path.parent().unwrap_or(Path::new("/")))?;
+            let name = path.file_name().unwrap_or_default();
+            let short = Path::new("/proc/self/fd")
+                .join(folder.as_raw_fd().to_string())
+                .join(name);
+            UnixStream::connect(short).await.map(TokioIo::new)
+        })
+    }
 }
 
 /// Serves both services until shutdown.

@@ -49,6 +49,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
         folder: config.data_dir.join("network"),
         ranges: config.pod_ranges.clone(),
         mtu: config.pod_mtu,
+        masquerade: config.masquerade.then(|| config.cluster_pod_ranges.clone()),
     })
     .context("open the pod network")?;
     let store = images::Images::open(
@@ -80,6 +81,14 @@ async fn serve(config: AgentConfig) -> Result<()> {
         .reconcile(live)
         .await
         .context("give back addresses of pods that are gone")?;
+    let follow = network::peers::Follow {
+        node: config.node_name.clone(),
+        ranges: config.pod_ranges.is_empty(),
+        routes: config.node_routes,
+    };
+    if follow.ranges || follow.routes {
+        network::peers::follow(&client, &network, follow, &shutdown);
+    }
     let recorder = Recorder::start(
         client.clone(),
         "kubelet",
@@ -103,6 +112,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
         .context("start the inbox of images")?;
     let (millicores, memory_bytes) = kubelet::machine_resources();
     let runtime = Arc::new(runtime);
+    serve_cri(&config.run_dir, runtime.clone(), images.clone(), &shutdown);
     let kubelet = Kubelet::start(
         Parts {
             config: kubelet::Config {
@@ -175,6 +185,22 @@ async fn sandbox_ids(runtime: &runtime::Runtime) -> Result<HashSet<String>> {
         .await
         .context("list the node's pods")?;
     Ok(answer.items.into_iter().map(|sandbox| sandbox.id).collect())
+}
+
+/// The runtime for other clients: `transom image`, crictl.
+fn serve_cri(
+    folder: &Path,
+    runtime: Arc<runtime::Runtime>,
+    images: Arc<runtime::NodeImages>,
+    shutdown: &Shutdown,
+) {
+    let path = folder.join(crate::images::SOCKET);
+    let ending = shutdown.clone();
+    tasks::spawn("cri-socket", shutdown, async move {
+        if let Err(error) = runtime::serve(&path, runtime, images, ending).await {
+            tracing::error!(err = %base::Chain(&error), "the CRI socket is not served");
+        }
+    });
 }
 
 /// Imports an archive; gives the references that it brought.

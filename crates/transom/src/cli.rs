@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::{agent, demo, hello, inbox, local, server};
+use crate::{agent, demo, hello, images, inbox, local, logs, server, status};
 
 /// A whole Kubernetes in one binary.
 #[derive(Parser)]
@@ -28,6 +28,10 @@ enum Applet {
     Down(Named),
     /// List the clusters of this host.
     Clusters,
+    /// Say how a cluster is: its processes, addresses and nodes.
+    Status(Named),
+    /// Print the log of the control plane or of a node's agent.
+    Logs(Logs),
     /// Act on a node of a local cluster.
     Node {
         #[command(subcommand)]
@@ -66,8 +70,18 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Port of the API on this host's loopback; the first free one from 6443 when absent.
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
+    #[arg(long, value_name = "PORT", alias = "port")]
+    pub(crate) api_port: Option<u16>,
+    /// Addresses of pods, such as 10.244.0.0/16; a range that no route of this host meets when
+    /// absent.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) pod_range: Option<String>,
+    /// Addresses of Services, such as 10.96.0.0/16; chosen likewise when absent.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) service_range: Option<String>,
+    /// Addresses of nodes, such as 172.31.0.0/24; chosen likewise when absent.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) node_range: Option<String>,
     /// Return once the API listens, without waiting for the nodes.
     #[arg(long)]
     pub(crate) detach: bool,
@@ -80,8 +94,56 @@ pub(crate) struct Named {
     pub(crate) name: String,
 }
 
+impl Up {
+    /// A cluster with `nodes` nodes, everything else chosen.
+    pub(crate) fn with_nodes(named: &Named, nodes: usize) -> Self {
+        Self {
+            named: named.clone(),
+            nodes,
+            kubeconfig: None,
+            api_port: None,
+            pod_range: None,
+            service_range: None,
+            node_range: None,
+            detach: false,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// Whose: `server` (when absent), or `agent NODE`.
+    #[arg(num_args = 0..=2, value_name = "server | agent NODE")]
+    pub(crate) of: Vec<String>,
+    /// Go on with what is written from now on.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last lines.
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<usize>,
+}
+
 #[derive(Subcommand)]
 enum NodeAction {
+    /// End a node with everything in it; its data stays.
+    Stop {
+        #[command(flatten)]
+        named: Named,
+        /// Name of the node.
+        node: String,
+        /// At once, without asking anything in it: as in a power cut.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Start a node that does not run; its pods come back. (`transom start` does so for all.)
+    Start {
+        #[command(flatten)]
+        named: Named,
+        /// Name of the node.
+        node: String,
+    },
     /// Run a command in a node.
     Exec {
         #[command(flatten)]
@@ -96,6 +158,28 @@ enum NodeAction {
 
 #[derive(Subcommand)]
 enum ImageAction {
+    /// List the images of all nodes.
+    Ls(Named),
+    /// Pull an image to every node.
+    Pull {
+        #[command(flatten)]
+        named: Named,
+        /// To this node only.
+        #[arg(long)]
+        node: Option<String>,
+        /// The image, such as docker.io/library/nginx:1.29.
+        image: String,
+    },
+    /// Remove an image from every node.
+    Rm {
+        #[command(flatten)]
+        named: Named,
+        /// From this node only.
+        #[arg(long)]
+        node: Option<String>,
+        /// The image.
+        image: String,
+    },
     /// Give an OCI or docker archive to every node.
     Import {
         #[command(flatten)]
@@ -154,22 +238,10 @@ pub(crate) fn run() -> Result<ExitCode> {
         Applet::Start(named) => local::start(&named)?,
         Applet::Down(named) => local::down(&named)?,
         Applet::Clusters => local::clusters()?,
-        Applet::Node {
-            action:
-                NodeAction::Exec {
-                    named,
-                    node,
-                    command,
-                },
-        } => {
-            let code = local::node_exec(&named, &node, &command)?;
-            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
-        }
-        Applet::Image {
-            action: ImageAction::Import { named, file },
-        } => {
-            inbox::import(&named.name, &file)?;
-        }
+        Applet::Status(named) => status::run(&named)?,
+        Applet::Logs(logs) => logs::run(&logs)?,
+        Applet::Node { action } => return node(&action),
+        Applet::Image { action } => image(&action)?,
         Applet::Demo(named) => demo::run(&named)?,
         Applet::Kubectl(kubectl) => local::kubectl(&kubectl)?,
         Applet::Server(configured) => server::run(&configured.config)?,
@@ -177,4 +249,29 @@ pub(crate) fn run() -> Result<ExitCode> {
         Applet::Hello { port } => hello::run(port)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn node(action: &NodeAction) -> Result<ExitCode> {
+    match action {
+        NodeAction::Exec {
+            named,
+            node,
+            command,
+        } => {
+            let code = local::node_exec(named, node, command)?;
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        }
+        NodeAction::Stop { named, node, now } => local::node_stop(named, node, *now)?,
+        NodeAction::Start { named, node } => local::node_start(named, node)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn image(action: &ImageAction) -> Result<()> {
+    match action {
+        ImageAction::Ls(named) => images::list(named),
+        ImageAction::Pull { named, node, image } => images::pull(named, node.as_deref(), image),
+        ImageAction::Rm { named, node, image } => images::remove(named, node.as_deref(), image),
+        ImageAction::Import { named, file } => inbox::import(&named.name, file),
+    }
 }

@@ -20,13 +20,7 @@ const PORT: u16 = 8080;
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(named: &Named) -> Result<()> {
-    let up = Up {
-        named: named.clone(),
-        nodes: 1,
-        kubeconfig: None,
-        port: None,
-        detach: false,
-    };
+    let up = Up::with_nodes(named, 1);
     let cluster = local::bring_up(&up)?;
     progress("making the demo's image");
     let program = std::env::current_exe().context("find this program")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bootstrap::local as clusters_of;
 use bootstrap::local::{Cluster, Options};
+use bootstrap::ranges::Wanted;
 
 use crate::cli::{Kubectl, Named, Up, Verb};
 use crate::report::{progress, result};
@@ -26,7 +27,12 @@ pub(crate) fn up(up: &Up) -> Result<()> {
 pub(crate) fn bring_up(up: &Up) -> Result<Cluster> {
     let request = clusters_of::Up {
         nodes: up.nodes,
-        port: up.port,
+        ranges: Wanted {
+            pods: up.pod_range.clone(),
+            services: up.service_range.clone(),
+            nodes: up.node_range.clone(),
+        },
+        port: up.api_port,
         kubeconfig: up.kubeconfig.clone(),
         ..clusters_of::Up::new(&up.named.name)
     };
@@ -125,6 +131,21 @@ pub(crate) fn clusters() -> Result<()> {
         ));
     }
     result(&lines.join("\n"));
+    Ok(())
+}
+
+pub(crate) fn node_stop(named: &Named, node: &str, now: bool) -> Result<()> {
+    clusters_of::node_stop(&named.name, node, now, &Options::default(), &mut progress)?;
+    result(&format!("node {node} is stopped; its data stays"));
+    Ok(())
+}
+
+pub(crate) fn node_start(named: &Named, node: &str) -> Result<()> {
+    let mut cluster =
+        clusters_of::node_start(&named.name, node, &Options::default(), &mut progress)?;
+    cluster.nodes.retain(|one| one.name == node);
+    wait_for_nodes(&cluster)?;
+    result(&format!("node {node} is up"));
     Ok(())
 }
 

@@ -6,10 +6,13 @@ mod agent;
 mod cli;
 mod demo;
 mod hello;
+mod images;
 mod inbox;
 mod local;
+mod logs;
 mod report;
 mod server;
+mod status;
 
 use std::process::ExitCode;
 

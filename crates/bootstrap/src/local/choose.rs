@@ -28,7 +28,7 @@ pub(super) fn decide(up: &Up, place: &Place) -> Result<State, Error> {
 /// The state of a new cluster: ranges, port, user and nodes.
 fn choose(up: &Up, place: &Place) -> Result<State, Error> {
     let mut findings = check_count(up.nodes);
-    let mut in_use = host::in_use("")?;
+    let mut in_use = Vec::new();
     let mut ports = Vec::new();
     let mut uids = Vec::new();
     // Stopped clusters hold no routes, but want their ranges back.
@@ -45,6 +45,15 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
             }));
         }
     }
+    // A range of a cluster that runs is a route too: its name says more.
+    for used in host::in_use("")? {
+        if !in_use
+            .iter()
+            .any(|known: &ranges::InUse| known.range == used.range)
+        {
+            in_use.push(used);
+        }
+    }
     let chosen = ranges::choose(&up.ranges, &in_use)
         .map_err(|more| findings.extend(more))
         .ok();
@@ -53,7 +62,7 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
     }
     let port = up.port.or_else(|| {
         (FIRST_PORT..FIRST_PORT + PORTS)
-            .find(|port| !ports.contains(port) && preflight::port_free(*port).is_none())
+            .find(|port| !ports.contains(port) && preflight::port_error(*port).is_none())
     });
     let uid = free_uid(&place.id(), &uids);
     match (chosen, port) {
@@ -76,7 +85,7 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
                 findings.push(Finding::new(
                     format_args!("ports {FIRST_PORT} to {}", FIRST_PORT + PORTS - 1),
                     "are all taken on 127.0.0.1",
-                    "give a free one with --port",
+                    "give a free one with --api-port",
                 ));
             }
             Err(Error::Preflight(findings))
@@ -111,7 +120,11 @@ fn extend(mut state: State, up: &Up, place: &Place) -> Result<State, Error> {
         let cause = format!("the cluster has {}", state.port);
         findings.push(Finding::new(format_args!("port {port}"), cause, fixed));
     }
-    findings.extend(ranges::check(&state.ranges, &host::in_use(&place.link())?));
+    findings.extend(ranges::check(
+        &state.ranges,
+        &host::in_use(&place.link())?,
+        ranges::Stage::Fixed,
+    ));
     if !findings.is_empty() {
         return Err(Error::Preflight(findings));
     }

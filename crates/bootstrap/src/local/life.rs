@@ -45,21 +45,75 @@ pub(super) fn run(
     let shim = install_shim(place)?;
     let server = start_server(place, state, &layout, &shim, progress)?;
     let ends = server.agent_ends();
-    let system = node::system_mounts(&mounts::all()?);
-    for (index, name) in state.nodes.iter().enumerate() {
-        if node::find(place, name)?.is_some() {
-            continue;
-        }
-        progress(&format!("starting node {name}"));
-        host::connect_node(place, &state.ranges, index)?;
-        node::prepare(place, state, index)?;
-        certs::ensure_node(place, state, index)?;
-        let plan = node::plan(place, name, index, &system);
-        let folder = node::folder(place, name);
-        let (life, group) = lives::begin(&folder, &layout, &place.cgroup(), name)?;
-        node::start(place, &shim, &plan, &life, group)?;
+    for index in 0..state.nodes.len() {
+        start_node(place, state, index, &layout, &shim, progress)?;
     }
     wait_listening(place, state, &server, ends, progress)
+}
+
+/// Makes what is missing of one node, its processes too. Its files are those of its last life.
+pub(super) fn run_node(
+    place: &Place,
+    state: &State,
+    index: usize,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    host::connect(place, &state.ranges)?;
+    let layout = Arc::new(Layout::detect()?);
+    let shim = install_shim(place)?;
+    start_node(place, state, index, &layout, &shim, progress)
+}
+
+fn start_node(
+    place: &Place,
+    state: &State,
+    index: usize,
+    layout: &Arc<Layout>,
+    shim: &ShimBinary,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let name = &state.nodes[index];
+    if node::find(place, name)?.is_some() {
+        return Ok(());
+    }
+    progress(&format!("starting node {name}"));
+    host::connect_node(place, &state.ranges, index)?;
+    node::prepare(place, state, index)?;
+    certs::ensure_node(place, state, index)?;
+    let system = node::system_mounts(&mounts::all()?);
+    let plan = node::plan(place, name, index, &system);
+    let folder = node::folder(place, name);
+    let (life, group) = lives::begin(&folder, layout, &place.cgroup(), name)?;
+    node::start(place, shim, &plan, &life, group)?;
+    Ok(())
+}
+
+/// Ends one node with everything in it; its files stay. With grace its agent is asked first.
+pub(super) fn end_node(
+    place: &Place,
+    name: &str,
+    graceful: bool,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    if let Some(found) = node::find(place, name)? {
+        progress(&format!("ending node {name}"));
+        end_found(name, &found, graceful)?;
+    }
+    let layout = Arc::new(Layout::detect()?);
+    lives::end(&node::folder(place, name), &layout, &place.cgroup(), name)
+}
+
+fn end_found(name: &str, found: &Node, graceful: bool) -> Result<(), Error> {
+    let failed = node::failed(name);
+    let limit = node::STOP_GRACE + Duration::from_secs(5);
+    if graceful {
+        found.stop().map_err(&failed)?;
+    }
+    if !graceful || !found.wait(limit).map_err(&failed)? {
+        found.kill().map_err(&failed)?;
+        found.wait(limit).map_err(&failed)?;
+    }
+    Ok(())
 }
 
 fn keeper_folder(place: &Place) -> PathBuf {

@@ -82,8 +82,8 @@ fn refusals() {
         ["10.0.0.0/16", "10.0.1.0/24", "192.168.0.0/24"],
         &["192.168.0.1/32"],
         expect![[r#"
-            pod range 10.0.0.0/16: meets the service range 10.0.1.0/24; choose ranges that do not share addresses
-            node range 192.168.0.0/24: meets 192.168.0.1/32, which is a route over x0; choose another node range, or remove what uses it"#]],
+            pod range 10.0.0.0/16: meets the service range 10.0.1.0/24; --pod-range 10.244.0.0/16 is free
+            node range 192.168.0.0/24: meets 192.168.0.1/32, which is a route over x0; --node-range 172.31.0.0/24 is free, or remove what uses it"#]],
     );
     check(
         ["10.1.0.0/25", "127.0.0.0/16", "10.0.0.0/4"],

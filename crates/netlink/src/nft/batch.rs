@@ -220,6 +220,23 @@ impl Batch {
         });
     }
 
+    /// Puts a rule with a comment before all others of a chain.
+    pub fn insert_commented_rule(
+        &mut self,
+        table: &Table,
+        chain: &str,
+        steps: &[Expr],
+        note: &str,
+    ) {
+        let what = What::new("insert nft rule", format_args!("{table} {chain}"));
+        self.push(NEWRULE, NLM_F_CREATE, table, what, |m| {
+            m.attr_str(1, &table.name);
+            m.attr_str(2, chain);
+            Expr::encode_list(steps, 4, m);
+            comment(m, note);
+        });
+    }
+
     /// Replaces the rule with that handle.
     pub fn replace_rule(&mut self, table: &Table, chain: &str, handle: u64, steps: &[Expr]) {
         let what = What::new("replace nft rule", format_args!("{table} {chain} {handle}"));

@@ -46,6 +46,7 @@ impl Node {
             folder,
             ranges,
             mtu: None,
+            masquerade: None,
         };
         self.namespace
             .run(|| Network::open(config))
