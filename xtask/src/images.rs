@@ -92,7 +92,8 @@ fn compose(work: &Path, sources: &Path, tools: &Path, nginx: &Path) -> Result<La
     let mut layout = Layout::default();
     let tools_layer = layout.layer(Layer::of_folder(tools)?)?;
     let busybox = fs::read(tools.join("usr/bin/busybox")).context("busybox of the tools")?;
-    let busybox_layer = layout.layer(rootfs::busybox(&busybox)?)?;
+    let shell = fs::read(tools.join("usr/bin/bash-static")).context("bash-static of the tools")?;
+    let busybox_layer = layout.layer(rootfs::busybox(&busybox, &shell)?)?;
 
     let mut agnhost = Layer::new();
     agnhost.file("agnhost", 0o755, &bin("agnhost")?)?;

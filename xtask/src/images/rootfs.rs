@@ -12,7 +12,7 @@ use crate::tool::{command, say};
 /// bookworm's busybox ends with SIGSEGV in `wget -T`.
 const SUITE: &str = "trixie";
 const TOOLS: &str = "bash,bind9-dnsutils,curl,netcat-openbsd,iproute2,iperf,util-linux,libc-bin,\
-busybox-static,coreutils,grep,mawk,hostname,sed,findutils,procps";
+busybox-static,coreutils,grep,mawk,hostname,sed,findutils,procps,bash-static";
 
 /// What specs call by name and no package of the list brings.
 const PRINTENV: &str = "#!/bin/sh\n[ $# -eq 0 ] && exec env\neval echo \"\\$$1\"\n";
@@ -78,8 +78,8 @@ pub(crate) fn nginx(work: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Busybox alone, a link an applet.
-pub(crate) fn busybox(program: &[u8]) -> Result<Layer> {
+/// Busybox, a link an applet, and a shell.
+pub(crate) fn busybox(program: &[u8], shell: &[u8]) -> Result<Layer> {
     let scratch = std::env::temp_dir().join(format!("busybox-{}", std::process::id()));
     fs::write(&scratch, program)?;
     fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755))?;
@@ -88,10 +88,12 @@ pub(crate) fn busybox(program: &[u8]) -> Result<Layer> {
     let mut layer = Layer::new();
     layer.file("bin/busybox", 0o755, program)?;
     for name in names? {
-        if name != "busybox" {
+        if name != "busybox" && name != "sh" {
             layer.link(&format!("bin/{name}"), "busybox")?;
         }
     }
+    // Debian's ash drops variables whose names are no identifiers; specs pass such on.
+    layer.file("bin/sh", 0o755, shell)?;
     layer.file("bin/printenv", 0o755, PRINTENV.as_bytes())?;
     for (path, mode) in [
         ("tmp", 0o1777),

@@ -251,7 +251,8 @@ impl Call {
             } else {
                 (strategy.prepare_update)(cx, new, old);
             }
-            if strategy.generation && spec_changed(new, old) {
+            // As upstream, a binding fills in the spec without being a change of it.
+            if strategy.generation && subresource != "binding" && spec_changed(new, old) {
                 let generation = meta::of(old).generation() + 1;
                 new.set_int(map, "generation", generation);
             }
