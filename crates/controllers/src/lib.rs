@@ -4,6 +4,7 @@
 //! of the system in API objects only.
 
 mod context;
+mod deployment;
 mod discovery;
 mod endpoint;
 mod facts;
@@ -14,6 +15,8 @@ mod node_lifecycle;
 mod per_namespace;
 mod protection;
 mod quota;
+mod replicaset;
+mod workload;
 
 pub use context::{Context, Controller, start_all};
 pub use informers::Informers;
@@ -24,6 +27,21 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "namespace-controller",
         identity: "system:serviceaccount:kube-system:namespace-controller",
         start: namespace::start,
+    },
+    Controller {
+        name: "replicaset-controller",
+        identity: "system:serviceaccount:kube-system:replicaset-controller",
+        start: replicaset::start_replica_sets,
+    },
+    Controller {
+        name: "replicationcontroller-controller",
+        identity: "system:serviceaccount:kube-system:replication-controller",
+        start: replicaset::start_replication_controllers,
+    },
+    Controller {
+        name: "deployment-controller",
+        identity: "system:serviceaccount:kube-system:deployment-controller",
+        start: deployment::start,
     },
     Controller {
         name: "serviceaccount-controller",
