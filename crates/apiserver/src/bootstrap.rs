@@ -203,6 +203,7 @@ pub(crate) fn call(
         },
         accepted: Accepted::JSON,
         served,
+        warnings: Arc::default(),
     })
 }
 

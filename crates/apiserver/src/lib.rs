@@ -6,6 +6,7 @@
 //! its own. It is the only crate that sees the store.
 
 pub mod access;
+mod admission;
 mod answer;
 pub mod authn;
 pub mod authz;
@@ -21,6 +22,7 @@ mod negotiate;
 mod object;
 mod openapi;
 mod options;
+mod outbound;
 pub mod request;
 mod server;
 mod subresource;

@@ -257,4 +257,38 @@ impl DeleteOptions {
             Err(invalid("DeleteOptions", &errors))
         }
     }
+
+    /// The options as a document.
+    pub(crate) fn document(&self) -> schema::Dom {
+        let mut dom = schema::Dom::new();
+        let root = dom.new_map();
+        dom.set_root(root);
+        dom.set_str(root, "kind", "DeleteOptions");
+        dom.set_str(root, "apiVersion", "meta.k8s.io/v1");
+        if let Some(seconds) = self.grace_seconds {
+            dom.set_int(root, "gracePeriodSeconds", seconds);
+        }
+        if self.uid.is_some() || self.revision.is_some() {
+            let map = dom.new_map();
+            for (key, value) in [("uid", &self.uid), ("resourceVersion", &self.revision)] {
+                if let Some(value) = value {
+                    dom.set_str(map, key, value);
+                }
+            }
+            dom.set(root, "preconditions", map);
+        }
+        if let Some(orphan) = self.orphan {
+            dom.set_bool(root, "orphanDependents", orphan);
+        }
+        if !self.propagation.is_empty() {
+            dom.set_str(root, "propagationPolicy", &self.propagation);
+        }
+        if self.dry_run {
+            let list = dom.new_list();
+            let all = dom.new_str("All");
+            dom.push(list, all);
+            dom.set(root, "dryRun", list);
+        }
+        dom
+    }
 }

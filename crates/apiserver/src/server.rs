@@ -15,9 +15,11 @@ use store::Store;
 use transport::{Body, BoxFuture, Request, Response, Service};
 
 use crate::access::{Minimal, anonymous};
+use crate::admission::Hooks;
 use crate::catalog::Catalog;
 use crate::lookup::StoreLookup;
 use crate::negotiate::{self, Accepted, Form};
+use crate::outbound::Outbound;
 use crate::request::{self, Query};
 use crate::verbs::Call;
 use crate::{
@@ -87,6 +89,8 @@ pub struct Server {
     pub(crate) config: Config,
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) lookup: StoreLookup,
+    pub(crate) hooks: ArcSwap<Hooks>,
+    pub(crate) outbound: Outbound,
     authenticator: ArcSwap<Option<Arc<dyn Authenticator>>>,
     authorizer: Shared<dyn Authorizer>,
     rng: Mutex<Rng>,
@@ -111,6 +115,8 @@ impl Server {
         };
         let server = Arc::new(Server {
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
+            hooks: ArcSwap::from_pointee(Hooks::default()),
+            outbound: Outbound::new(lookup.clone()),
             lookup,
             authenticator: ArcSwap::from_pointee(None),
             authorizer: ArcSwap::from_pointee(Arc::new(Minimal)),
@@ -121,6 +127,7 @@ impl Server {
         });
         crate::bootstrap::run(&server).await?;
         crate::custom::start(&server);
+        crate::admission::start(&server);
         server.bootstrapped.store(true, Ordering::Release);
         Ok(server)
     }
@@ -276,6 +283,7 @@ impl Server {
                 user,
                 accepted,
                 served,
+                warnings: Arc::default(),
             };
             return call.run(request).await;
         }

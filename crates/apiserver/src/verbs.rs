@@ -16,6 +16,7 @@ use std::sync::Arc;
 use api::{Gr, Status};
 use bytes::Bytes;
 use http::HeaderValue;
+use parking_lot::Mutex;
 use registry::{Context, Resource, View};
 use schema::Dom;
 use transport::{Body, Request, Response};
@@ -40,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) user: UserInfo,
     pub(crate) accepted: Accepted,
     pub(crate) served: Served,
+    /// What hooks want the client to know.
+    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
 }
 
 /// An object as written or read.
@@ -171,8 +174,16 @@ impl Call {
         self.resource().verbs.has(verb)
     }
 
-    /// The verb of the request.
+    /// Runs the verb and adds what hooks warn of.
     pub(crate) async fn run(self, request: Request) -> Result<Response, Status> {
+        let warnings = Arc::clone(&self.warnings);
+        let response = self.dispatch(request).await?;
+        let warnings = std::mem::take(&mut *warnings.lock());
+        Ok(warn(response, &warnings))
+    }
+
+    /// The verb of the request.
+    async fn dispatch(self, request: Request) -> Result<Response, Status> {
         use registry::Verb;
         let info = &self.info;
         if !info.subresource.is_empty() {

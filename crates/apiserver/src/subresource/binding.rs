@@ -14,8 +14,7 @@ use crate::verbs::Call;
 pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, Status> {
     let gvk = Gvk::new("", "v1", "Binding");
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    let body = body_as(request, &gvk).await?;
-    let body = body.as_ref();
+    let mut body = body_as(request, &gvk).await?;
     if call.resource().kind == "Binding" {
         // The old resource of its own: the name is in the body.
         let catalog = call.server.catalog.load();
@@ -25,9 +24,12 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
         drop(catalog);
         call.served = pods;
         call.info.resource = "pods".to_owned();
-        call.info.name = meta::of(body).name().to_owned();
+        call.info.name = meta::of(body.as_ref()).name().to_owned();
     }
     let name = call.info.name.clone();
+    call.admit_foreign("binding", &gvk, &mut body, options.dry_run)
+        .await?;
+    let body = body.as_ref();
     let target = body
         .at(&["target", "name"])
         .and_then(Ref::as_str)

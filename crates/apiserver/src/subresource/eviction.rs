@@ -15,13 +15,16 @@ use crate::{answer, codec, object};
 pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status> {
     let gvk = Gvk::new("policy", "v1", "Eviction");
     let query = call.query.clone();
-    let body = body_as(request, &gvk).await?;
+    let mut body = body_as(request, &gvk).await?;
     let own = meta::of(body.as_ref());
     if !own.name().is_empty() && own.name() != call.info.name {
         return Err(Status::bad_request(
             "name in URL does not match name in Eviction object",
         ));
     }
+    let dry_run = query.contains_key("dryRun");
+    call.admit_foreign("eviction", &gvk, &mut body, dry_run)
+        .await?;
     let options = DeleteOptions::parse(&query, body.as_ref().get("deleteOptions"))?;
     let name = call.info.name.clone();
     let stored = call.read(&name)?;

@@ -3,10 +3,12 @@
 //! Owns the way from a pod or node to the kubelet's URL; streams are copied byte by byte.
 //! Source: kubernetes v1.36.3 pkg/registry/core/{pod,node}/{strategy,rest}.
 
+mod endpoint;
+
 use api::Status;
 use http::Uri;
 use registry::Lookup;
-use schema::Ref;
+use schema::{Dom, Ref};
 use transport::{Request, Response};
 
 use crate::object;
@@ -18,15 +20,12 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
             "no way to kubelets is configured",
         ));
     };
+    connect(&call).await?;
     let uri = match (
         call.resource().kind.as_ref(),
         call.info.subresource.as_str(),
     ) {
-        ("Pod", "proxy") | ("Service", _) => {
-            return Err(Status::service_unavailable(
-                "the proxy to pods and services is not served",
-            ));
-        }
+        ("Pod", "proxy") | ("Service", _) => return endpoint::run(&call, request).await,
         ("Pod", sub) => pod_url(&call, sub, &request)?,
         _ => node_url(&call, &request)?,
     };
@@ -44,6 +43,46 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
             )))
         }
     }
+}
+
+/// Asks admission hooks about a connection, which the options of its kind describe.
+async fn connect(call: &Call) -> Result<(), Status> {
+    let sub = call.info.subresource.clone();
+    let kind = match (call.resource().kind.as_ref(), sub.as_str()) {
+        ("Pod", "exec") => "PodExecOptions",
+        ("Pod", "attach") => "PodAttachOptions",
+        ("Pod", "portforward") => "PodPortForwardOptions",
+        ("Pod", "proxy") => "PodProxyOptions",
+        ("Service", "proxy") => "ServiceProxyOptions",
+        ("Node", "proxy") => "NodeProxyOptions",
+        _ => return Ok(()),
+    };
+    let mut options = Dom::new();
+    let root = options.new_map();
+    options.set_root(root);
+    let first = |key: &str| call.query.get(key).and_then(|values| values.first());
+    if let Some(container) = first("container") {
+        options.set_str(root, "container", container);
+    }
+    for key in ["stdin", "stdout", "stderr", "tty"] {
+        if first(key).is_some_and(|value| matches!(value.as_str(), "1" | "true")) {
+            options.set_bool(root, key, true);
+        }
+    }
+    if let Some(command) = call.query.get("command") {
+        let list = options.new_list();
+        for word in command {
+            let node = options.new_str(word);
+            options.push(list, node);
+        }
+        options.set(root, "command", list);
+    }
+    if sub == "proxy" {
+        let rest = call.info.parts.get(3..).unwrap_or_default().join("/");
+        options.set_str(root, "path", &format!("/{rest}"));
+    }
+    let gvk = api::Gvk::new("", "v1", kind);
+    call.admit_connect(&sub, &gvk, &mut options).await
 }
 
 fn parse(url: &str) -> Result<Uri, Status> {

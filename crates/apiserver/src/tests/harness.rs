@@ -68,6 +68,28 @@ impl Harness {
         })
     }
 
+    /// Serves over plain HTTP; the origin of its URLs.
+    pub(super) fn serve(&self, service: Arc<dyn Service>) -> String {
+        self.runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let shutdown = Shutdown::new();
+            let config = transport::server::ServerConfig::default();
+            let serving = transport::server::serve(listener, config, service, shutdown.clone());
+            let _detached = base::tasks::spawn("test-server", &shutdown, async move {
+                let _end = serving.await;
+            });
+            format!("http://{address}")
+        })
+    }
+
+    /// Lets followers of the store see what was written.
+    pub(super) fn settle(&self) {
+        self.runtime.block_on(async {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        });
+    }
+
     #[track_caller]
     pub(super) fn check(&self, request: &str, expect: &Expect) {
         let (code, headers, body) = self.send(request);

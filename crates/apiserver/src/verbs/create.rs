@@ -14,7 +14,7 @@ use super::{Call, Stored, store_error, warn};
 use crate::authz::check_escalation;
 use crate::negotiate::Encoding;
 use crate::options::WriteOptions;
-use crate::{RequestInfo, UserInfo, codec, object};
+use crate::{RequestInfo, UserInfo, admission as hooks, codec, object};
 
 /// How often a create is tried when something else got in between.
 const ATTEMPTS: usize = 8;
@@ -55,7 +55,7 @@ impl Call {
                 attempt.set_str(map, "name", &name);
             }
             let name = meta::of(attempt.as_ref()).name().to_owned();
-            let extras = self.prepare(&mut attempt, options)?;
+            let extras = self.prepare(&mut attempt, &name, options).await?;
             let key = self.key(&name);
             if self.server.config.store.get(&key).is_some() {
                 last = Status::already_exists(&self.gr(), &name);
@@ -169,11 +169,33 @@ impl Call {
     }
 
     /// Admission, the kind's rules, validation, allocations.
-    fn prepare(&self, dom: &mut Dom, options: &WriteOptions) -> Result<Extras, Status> {
+    async fn prepare(
+        &self,
+        dom: &mut Dom,
+        name: &str,
+        options: &WriteOptions,
+    ) -> Result<Extras, Status> {
+        let namespace = self.info.namespace.as_str();
+        let admit = |dom: &mut Dom| {
+            self.with(namespace, "", options.dry_run, |cx| {
+                admission::admit(cx, Operation::Create, dom, None)
+            })
+        };
+        admit(dom)?;
+        let given = self.given_options("CreateOptions", options);
+        let subject = hooks::Subject {
+            operation: hooks::Operation::Create,
+            subresource: "",
+            name,
+            old: None,
+            foreign: None,
+            options: given.as_ref(),
+            dry_run: options.dry_run,
+        };
+        self.mutate(&subject, Some(dom), &admit).await?;
         let mut extras = Extras::default();
-        self.with(&self.info.namespace, "", options.dry_run, |cx| {
+        self.with(namespace, "", options.dry_run, |cx| {
             let strategy = &self.resource().strategy;
-            admission::admit(cx, Operation::Create, dom, None)?;
             (strategy.prepare_create)(cx, dom);
             let mut errors = Vec::new();
             registry::validation::metadata(self.resource(), dom.as_ref(), &mut errors);
@@ -191,9 +213,20 @@ impl Call {
             if let Some(allocate) = strategy.allocate {
                 allocate(cx, Some(dom), None, &mut extras)?;
             }
+            Ok(())
+        })?;
+        self.approve(&subject, Some(dom)).await?;
+        self.with(namespace, "", options.dry_run, |cx| {
             admission::charge(cx, Operation::Create, dom.as_ref(), None, &mut extras)
         })?;
         Ok(extras)
+    }
+
+    /// The options as hooks see them; made only when there are hooks.
+    pub(crate) fn given_options(&self, kind: &str, options: &WriteOptions) -> Option<Dom> {
+        let hooks = self.server.hooks.load();
+        let none = hooks.mutating.is_empty() && hooks.validating.is_empty();
+        (!none).then(|| hooks::options(kind, options))
     }
 
     /// Roles and bindings give no more than their author has.

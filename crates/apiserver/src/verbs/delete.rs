@@ -12,6 +12,7 @@ use store::{Outcome, Revision, Txn};
 use transport::{Request, Response};
 
 use super::{Call, Stored, body_of, store_error};
+use crate::admission::{Operation, Subject};
 use crate::options::{DeleteOptions, ListOptions};
 use crate::{answer, codec, negotiate, object};
 
@@ -68,6 +69,7 @@ impl Call {
     pub(super) async fn delete(self, request: Request) -> Result<Response, Status> {
         let options = self.delete_options(request).await?;
         let name = self.info.name.clone();
+        self.admit_removal(&name, &options).await?;
         Ok(match self.remove(&name, &options).await? {
             Deleted::Gone(stored) if self.returns_object() => self.answer(200, &stored),
             Deleted::Gone(stored) => {
@@ -101,6 +103,29 @@ impl Call {
             "Endpoints",
         ];
         self.info.group.is_empty() && KINDS.contains(&self.resource().kind.as_ref())
+    }
+
+    /// Asks the hooks about a delete.
+    async fn admit_removal(&self, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+        let hooks = self.server.hooks.load();
+        if hooks.mutating.is_empty() && hooks.validating.is_empty() {
+            return Ok(());
+        }
+        drop(hooks);
+        let current = self.read(name)?;
+        let old = object::parse(&current.value, current.revision);
+        let given = options.document();
+        let subject = Subject {
+            operation: Operation::Delete,
+            subresource: "",
+            name,
+            old: Some(&old),
+            foreign: None,
+            options: Some(&given),
+            dry_run: options.dry_run,
+        };
+        self.mutate(&subject, None, &|_| Ok(())).await?;
+        self.approve(&subject, None).await
     }
 
     /// Deletes one object of the request's namespace.
@@ -330,6 +355,12 @@ impl Call {
             let dom = object::parse(&kv.value, kv.mod_revision.0);
             let own = meta::of(dom.as_ref());
             self.info.namespace = own.namespace().to_owned();
+            if let Err(status) = self.admit_removal(own.name(), &options).await {
+                if status.code() == 404 {
+                    continue;
+                }
+                return Err(status);
+            }
             match self.remove(own.name(), &options).await {
                 Ok(_) => {}
                 Err(status) if status.code() == 404 => {}

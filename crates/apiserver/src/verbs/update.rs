@@ -15,7 +15,7 @@ use transport::Response;
 use super::{Call, Stored, store_error, warn};
 use crate::negotiate::Encoding;
 use crate::options::WriteOptions;
-use crate::{codec, object};
+use crate::{admission as hooks, codec, object};
 
 /// How often a change without a revision is tried.
 const ATTEMPTS: usize = 32;
@@ -111,7 +111,9 @@ impl Call {
             if !options.managed {
                 self.track(&mut new, &old, subresource, options);
             }
-            let extras = self.prepare_update(&mut new, old.as_ref(), subresource, options)?;
+            let extras = self
+                .prepare_update(&mut new, &old, subresource, options)
+                .await?;
             if options.dry_run {
                 return Ok(Changed::Dry(new));
             }
@@ -197,13 +199,50 @@ impl Call {
         Ok(true)
     }
 
-    fn prepare_update(
+    async fn prepare_update(
         &self,
         new: &mut Dom,
-        old: Ref<'_>,
+        old: &Dom,
         subresource: &str,
         options: &WriteOptions,
     ) -> Result<Extras, Status> {
+        self.keep_owned(new, old.as_ref(), subresource);
+        let admit = |new: &mut Dom| {
+            self.with(&self.info.namespace, subresource, options.dry_run, |cx| {
+                admission::admit(cx, Operation::Update, new, Some(old.as_ref()))
+            })
+        };
+        admit(new)?;
+        // The binding of a pod was asked about as what it is.
+        let asked = !matches!(subresource, "binding" | "scale");
+        let kind = if self.info.verb == "patch" {
+            "PatchOptions"
+        } else {
+            "UpdateOptions"
+        };
+        let given = self.given_options(kind, options);
+        let subject = hooks::Subject {
+            operation: hooks::Operation::Update,
+            subresource,
+            name: meta::of(old.as_ref()).name(),
+            old: Some(old),
+            foreign: None,
+            options: given.as_ref(),
+            dry_run: options.dry_run,
+        };
+        if asked {
+            self.mutate(&subject, Some(new), &admit).await?;
+            self.keep_owned(new, old.as_ref(), subresource);
+        }
+        let extras = self.check_update(new, old.as_ref(), subresource, options)?;
+        if asked {
+            self.approve(&subject, Some(new)).await?;
+        }
+        Ok(extras)
+    }
+
+    /// Puts back what the request may not change.
+    fn keep_owned(&self, new: &mut Dom, old: Ref<'_>, subresource: &str) {
         let strategy = &self.resource().strategy;
         let root = new.root();
         let map = new.ensure_map(root, "metadata");
@@ -243,9 +282,22 @@ impl Call {
             _ => {}
         }
         crate::subresource::project(new, old, subresource);
+    }
+
+    /// The kind's rules, validation, allocations.
+    fn check_update(
+        &self,
+        new: &mut Dom,
+        old: Ref<'_>,
+        subresource: &str,
+        options: &WriteOptions,
+    ) -> Result<Extras, Status> {
+        let strategy = &self.resource().strategy;
+        let root = new.root();
+        let map = new.ensure_map(root, "metadata");
+        let status = matches!(subresource, "status" | "approval");
         let mut extras = Extras::default();
         self.with(&self.info.namespace, subresource, options.dry_run, |cx| {
-            admission::admit(cx, Operation::Update, new, Some(old))?;
             if status {
                 (strategy.prepare_status)(cx, new, old);
             } else {

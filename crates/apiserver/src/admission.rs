@@ -1,0 +1,100 @@
+//! Admission by webhooks: which ones there are, whom they concern, what they answer.
+//!
+//! Configurations are followed in the store and parsed once; a write walks over the parsed hooks
+//! and, if none concerns it, pays nothing else. What is built in lives in `registry::admission`.
+//! ```text
+//! built in → mutating hooks, one after the other → built in and some hooks again, if the object
+//! changed → rules of the kind → validating hooks, all at once → quotas → store
+//! ```
+//! Source: kubernetes v1.36.3 apiserver/pkg/admission/plugin/webhook.
+
+mod config;
+mod dispatch;
+mod matching;
+mod review;
+
+use std::sync::Arc;
+
+use base::tasks;
+use registry::Lookup;
+
+pub(crate) use dispatch::{Subject, options};
+pub(crate) use matching::Operation;
+
+use crate::Server;
+use config::Hook;
+
+/// Where configurations are stored, mutating first.
+const PREFIXES: [&str; 2] = [
+    "mutatingwebhookconfigurations",
+    "validatingwebhookconfigurations",
+];
+
+/// All hooks, in the order in which they are called.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    pub(crate) mutating: Vec<Arc<Hook>>,
+    pub(crate) validating: Vec<Arc<Hook>>,
+}
+
+impl Hooks {
+    fn load(lookup: &dyn Lookup) -> Hooks {
+        let [mutating, validating] = PREFIXES.map(|prefix| {
+            let mut configurations = lookup.list(prefix, "");
+            configurations.sort_by(|a, b| {
+                api::meta::of(a.as_ref())
+                    .name()
+                    .cmp(api::meta::of(b.as_ref()).name())
+            });
+            configurations
+                .iter()
+                .flat_map(|dom| config::hooks(dom.as_ref()))
+                .map(Arc::new)
+                .collect()
+        });
+        Hooks {
+            mutating,
+            validating,
+        }
+    }
+}
+
+/// Begins to follow the configurations.
+pub(crate) fn start(server: &Arc<Server>) {
+    let from = server.config.store.current_revision();
+    server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
+    for prefix in PREFIXES {
+        let key = crate::object::key(&server.config.root, prefix, "", "");
+        let mut watcher = match server.config.store.watch(&key, from) {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                tracing::error!(err = %base::Chain(&error), "webhook configurations cannot be followed");
+                return;
+            }
+        };
+        let weak = Arc::downgrade(server);
+        let shutdown = server.config.shutdown.clone();
+        let _detached = tasks::spawn("webhook-configurations", &shutdown, async move {
+            loop {
+                match watcher.next().await {
+                    Ok(batch) if batch.events.is_empty() => continue,
+                    Ok(_) => {}
+                    Err(store::StoreError::Compacted { .. }) => {
+                        let Some(server) = weak.upgrade() else { return };
+                        let from = server.config.store.current_revision();
+                        match server.config.store.watch(&key, from) {
+                            Ok(again) => watcher = again,
+                            Err(_) => return,
+                        }
+                    }
+                    Err(_) => return,
+                }
+                let Some(server) = weak.upgrade() else { return };
+                server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

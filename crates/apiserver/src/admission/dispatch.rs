@@ -1,0 +1,451 @@
+//! Asks the hooks that concern a write.
+//!
+//! Source: kubernetes v1.36.3 apiserver/pkg/admission/plugin/webhook/{generic,mutating,validating}.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use api::Status;
+use futures_util::future::join_all;
+use registry::{Lookup, View};
+use schema::Dom;
+
+use super::config::Hook;
+use super::matching::{self, Asked, Operation};
+use super::review::{self, Answer, Question};
+use crate::negotiate::Encoding;
+use crate::outbound::OutboundError;
+use crate::verbs::Call;
+use crate::{codec, object};
+
+/// What a request does to which object.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) subresource: &'a str,
+    pub(crate) name: &'a str,
+    /// The object as it is, in the stored view.
+    pub(crate) old: Option<&'a Dom>,
+    /// The kind of the object, if it is not one of the resource's (an Eviction).
+    pub(crate) foreign: Option<&'a api::Gvk>,
+    /// CreateOptions, UpdateOptions, PatchOptions, DeleteOptions.
+    pub(crate) options: Option<&'a Dom>,
+    pub(crate) dry_run: bool,
+}
+
+/// Why a hook stops a request.
+enum Stop {
+    /// It could not be asked; what happens is up to its failure policy.
+    Failed(String),
+    /// It said no, or must not be asked.
+    Refused(Status),
+}
+
+impl Call {
+    /// Lets mutating hooks change the object; says whether any did.
+    pub(crate) async fn mutate(
+        &self,
+        subject: &Subject<'_>,
+        new: Option<&mut Dom>,
+        again: &(dyn Fn(&mut Dom) -> Result<(), Status> + Sync),
+    ) -> Result<(), Status> {
+        let hooks = self.server.hooks.load_full();
+        if hooks.mutating.is_empty() || matching::exempt(&self.asked(subject)) {
+            return Ok(());
+        }
+        let mut none = Dom::new();
+        let (has, new) = match new {
+            Some(new) => (true, new),
+            None => (false, &mut none),
+        };
+        let mut asked: HashSet<String> = HashSet::new();
+        let mut due: HashSet<String> = HashSet::new();
+        let mut changed = false;
+        for round in 0..2 {
+            for hook in &hooks.mutating {
+                if round > 0 && !due.contains(&hook.id) {
+                    continue;
+                }
+                let object = has.then_some(&*new);
+                let Some(view) = self.concerned(hook, subject, object)? else {
+                    continue;
+                };
+                let answer = match self.ask(hook, subject, object, view, true).await {
+                    Ok(answer) => answer,
+                    Err(stop) => match stopped(hook, stop) {
+                        Some(status) => return Err(status),
+                        None => continue,
+                    },
+                };
+                if let Some(patch) = answer.patch {
+                    if !has {
+                        return Err(Status::internal(&format!(
+                            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                            hook.name
+                        )));
+                    }
+                    let next = self.patched(subject, new, view, &patch)?;
+                    if !next.equal(next.root(), new, new.root()) {
+                        changed = true;
+                        due.extend(asked.drain());
+                        *new = next;
+                    }
+                }
+                if hook.reinvoked {
+                    asked.insert(hook.id.clone());
+                }
+            }
+            if !changed || round > 0 {
+                break;
+            }
+            let before = new.clone();
+            again(new)?;
+            if !new.equal(new.root(), &before, before.root()) {
+                due.extend(asked.drain());
+            }
+            if due.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the validating hooks, all at once.
+    pub(crate) async fn approve(
+        &self,
+        subject: &Subject<'_>,
+        new: Option<&Dom>,
+    ) -> Result<(), Status> {
+        let hooks = self.server.hooks.load_full();
+        if hooks.validating.is_empty() || matching::exempt(&self.asked(subject)) {
+            return Ok(());
+        }
+        let mut concerned: Vec<(&Arc<Hook>, &View)> = Vec::new();
+        for hook in &hooks.validating {
+            if let Some(view) = self.concerned(hook, subject, new)? {
+                concerned.push((hook, view));
+            }
+        }
+        let asked = concerned
+            .iter()
+            .map(|(hook, view)| self.ask(hook, subject, new, view, false));
+        for ((hook, _), answer) in concerned.iter().zip(join_all(asked).await) {
+            if let Err(stop) = answer
+                && let Some(status) = stopped(hook, stop)
+            {
+                return Err(status);
+            }
+        }
+        Ok(())
+    }
+
+    /// A create below an object, of a kind of its own.
+    pub(crate) async fn admit_foreign(
+        &self,
+        subresource: &str,
+        gvk: &api::Gvk,
+        body: &mut Dom,
+        dry_run: bool,
+    ) -> Result<(), Status> {
+        let options = crate::options::WriteOptions {
+            dry_run,
+            ..Default::default()
+        };
+        let given = self.given_options("CreateOptions", &options);
+        let subject = Subject {
+            operation: Operation::Create,
+            subresource,
+            name: &self.info.name,
+            old: None,
+            foreign: Some(gvk),
+            options: given.as_ref(),
+            dry_run,
+        };
+        self.mutate(&subject, Some(body), &|_| Ok(())).await?;
+        self.approve(&subject, Some(body)).await
+    }
+
+    /// A connection to an object, described by options of a kind of its own.
+    pub(crate) async fn admit_connect(
+        &self,
+        subresource: &str,
+        gvk: &api::Gvk,
+        options: &mut Dom,
+    ) -> Result<(), Status> {
+        let subject = Subject {
+            operation: Operation::Connect,
+            subresource,
+            name: &self.info.name,
+            old: None,
+            foreign: Some(gvk),
+            options: None,
+            dry_run: false,
+        };
+        self.mutate(&subject, Some(options), &|_| Ok(())).await?;
+        self.approve(&subject, Some(options)).await
+    }
+
+    fn asked<'a>(&'a self, subject: &Subject<'a>) -> Asked<'a> {
+        Asked {
+            operation: subject.operation,
+            group: &self.info.group,
+            version: &self.info.version,
+            resource: &self.info.resource,
+            subresource: subject.subresource,
+            namespace: &self.info.namespace,
+        }
+    }
+
+    /// The view in which the hook wants the object; none: the request does not concern it.
+    fn concerned(
+        &self,
+        hook: &Hook,
+        subject: &Subject<'_>,
+        new: Option<&Dom>,
+    ) -> Result<Option<&View>, Status> {
+        let asked = self.asked(subject);
+        let fits = |asked: &Asked<'_>| {
+            let mut rules = hook.rules.iter();
+            rules.any(|rule| matching::concerns(rule, asked))
+        };
+        let mut view = fits(&asked).then(|| self.view());
+        if view.is_none() && hook.equivalent && subject.foreign.is_none() {
+            view = self.resource().views.iter().find(|view| {
+                view.served
+                    && fits(&Asked {
+                        group: &view.group,
+                        version: &view.version,
+                        ..asked
+                    })
+            });
+        }
+        let Some(view) = view else { return Ok(None) };
+        let own = subject.foreign.is_none();
+        let old = subject.old.map(Dom::as_ref);
+        let new = new.map(Dom::as_ref);
+        if !hook.namespaces.is_empty() {
+            let core = asked.group.is_empty();
+            let labels = if core && asked.resource == "namespaces" {
+                new.or(old)
+                    .is_none_or(|object| api::meta::of(object).matches(&hook.namespaces))
+            } else if asked.namespace.is_empty() {
+                true
+            } else {
+                let gr = api::Gr::new("", "namespaces");
+                let lookup = &self.server.lookup;
+                let found = lookup.get("namespaces", "", asked.namespace);
+                let found = found.ok_or_else(|| Status::not_found(&gr, asked.namespace))?;
+                api::meta::of(found.as_ref()).matches(&hook.namespaces)
+            };
+            if !labels {
+                return Ok(None);
+            }
+        }
+        let old = old.filter(|_| own || new.is_none());
+        if !matching::selects(&hook.objects, new, old) {
+            return Ok(None);
+        }
+        if !hook.conditions.is_empty() {
+            if hook.ignores_failure {
+                tracing::warn!(name = hook.name, "match conditions cannot be evaluated");
+                return Ok(None);
+            }
+            let cause = "match conditions cannot be evaluated";
+            return Err(Status::forbidden(&self.gr(), subject.name, cause));
+        }
+        Ok(Some(view))
+    }
+
+    fn render(&self, subject: &Subject<'_>, dom: &Dom, view: &View) -> Vec<u8> {
+        let mut dom = dom.clone();
+        match subject.foreign {
+            Some(gvk) => {
+                let root = dom.root();
+                dom.set_str(root, "kind", &gvk.kind);
+                dom.set_str(root, "apiVersion", &gvk.api_version());
+                dom.to_json(root)
+            }
+            None => {
+                object::to_view(self.resource(), view, &mut dom);
+                let types = codec::type_of(view, &self.resource().kind);
+                codec::to_json(types, &dom, dom.root())
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        hook: &Hook,
+        subject: &Subject<'_>,
+        new: Option<&Dom>,
+        view: &View,
+        mutating: bool,
+    ) -> Result<Answer, Stop> {
+        if subject.dry_run && !hook.dry_run {
+            return Err(Stop::Refused(Status::bad_request(&format!(
+                "admission webhook {:?} does not support dry run",
+                hook.name
+            ))));
+        }
+        let Some(review) = hook.review else {
+            return Err(Stop::Failed(
+                "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+                    .to_owned(),
+            ));
+        };
+        let Some(backend) = &hook.backend else {
+            return Err(Stop::Failed(
+                "could not get REST client: webhook configuration must have either service or URL"
+                    .to_owned(),
+            ));
+        };
+        let uid = self.server.uid();
+        let resource = self.resource();
+        let asked_gvk = match subject.foreign {
+            Some(gvk) => gvk.clone(),
+            None => resource.gvk(self.view()),
+        };
+        let gvk = match subject.foreign {
+            Some(gvk) => gvk.clone(),
+            None => resource.gvk(view),
+        };
+        let body = review::ask(&Question {
+            review,
+            uid: &uid,
+            gvk: &gvk,
+            gvr: &resource.gvr(view),
+            asked_gvk: &asked_gvk,
+            asked_gvr: &resource.gvr(self.view()),
+            subresource: subject.subresource,
+            name: subject.name,
+            namespace: self.namespace_of(subject),
+            operation: subject.operation.as_str(),
+            user: &self.user,
+            object: new.map(|dom| self.render(subject, dom, view)).as_deref(),
+            old: subject
+                .old
+                .filter(|_| subject.foreign.is_none())
+                .map(|dom| self.render(subject, dom, view))
+                .as_deref(),
+            dry_run: subject.dry_run,
+            options: subject.options,
+        });
+        let sent = self.server.outbound.post(backend, body, hook.timeout).await;
+        let body = sent.map_err(|error| match error {
+            OutboundError::Failed(cause) => {
+                Stop::Failed(format!("failed to call webhook: {cause}"))
+            }
+            OutboundError::Refused { message, .. } => {
+                Stop::Failed(format!("failed to call webhook: {message}"))
+            }
+        })?;
+        let mut answer =
+            review::answer(&hook.name, review, &uid, mutating, &body).map_err(Stop::Failed)?;
+        self.warnings.lock().append(&mut answer.warnings);
+        match answer.refused.take() {
+            Some(status) => Err(Stop::Refused(status)),
+            None => Ok(answer),
+        }
+    }
+
+    /// As upstream, namespaces are in themselves.
+    fn namespace_of<'a>(&'a self, subject: &Subject<'a>) -> &'a str {
+        if self.info.group.is_empty() && self.info.resource == "namespaces" {
+            subject.name
+        } else {
+            &self.info.namespace
+        }
+    }
+
+    /// The object with a hook's patch, in the stored view again.
+    fn patched(
+        &self,
+        subject: &Subject<'_>,
+        object: &Dom,
+        view: &View,
+        patch: &Dom,
+    ) -> Result<Dom, Status> {
+        let internal = |error: &dyn std::fmt::Display| Status::internal(&error.to_string());
+        let json = self.render(subject, object, view);
+        let mut dom = Dom::parse_json(&json).map_err(|error| internal(&error))?;
+        schema::patch::json_patch(&mut dom, patch).map_err(|error| internal(&error.message))?;
+        let json = dom.to_json(dom.root());
+        let (types, gvk) = match subject.foreign {
+            Some(gvk) => {
+                let table = schema::builtin();
+                let ty = table.kind(&gvk.group, &gvk.version, &gvk.kind);
+                (ty.map(|ty| (table, ty)), gvk.clone())
+            }
+            None => (
+                codec::type_of(view, &self.resource().kind),
+                self.resource().gvk(view),
+            ),
+        };
+        let decoded = codec::decode(types, &gvk, Encoding::Json, &json)
+            .map_err(|status| Status::internal(&status.message))?;
+        let mut dom = decoded.dom;
+        if subject.foreign.is_none() {
+            if let Some((to_stored, _)) = view.convert {
+                to_stored(&mut dom);
+            }
+            self.default(&mut dom);
+            let root = dom.root();
+            dom.remove(root, "kind");
+            dom.remove(root, "apiVersion");
+        }
+        Ok(dom)
+    }
+}
+
+/// What the client hears of it; none: the hook's policy is to let it pass.
+fn stopped(hook: &Hook, stop: Stop) -> Option<Status> {
+    match stop {
+        Stop::Refused(status) => Some(status),
+        Stop::Failed(cause) if hook.ignores_failure => {
+            tracing::warn!(
+                name = hook.name,
+                err = cause,
+                "webhook failed, request passes"
+            );
+            None
+        }
+        Stop::Failed(cause) => {
+            tracing::warn!(
+                name = hook.name,
+                err = cause,
+                "webhook failed, request is refused"
+            );
+            Some(Status::internal(&format!(
+                "failed calling webhook {:?}: {cause}",
+                hook.name
+            )))
+        }
+    }
+}
+
+/// The options of a request as a document.
+pub(crate) fn options(kind: &str, options: &crate::options::WriteOptions) -> Dom {
+    let mut dom = Dom::new();
+    let root = dom.new_map();
+    dom.set_root(root);
+    dom.set_str(root, "kind", kind);
+    dom.set_str(root, "apiVersion", "meta.k8s.io/v1");
+    if options.dry_run {
+        let list = dom.new_list();
+        let all = dom.new_str("All");
+        dom.push(list, all);
+        dom.set(root, "dryRun", list);
+    }
+    if let Some(force) = options.force {
+        dom.set_bool(root, "force", force);
+    }
+    for (key, value) in [
+        ("fieldManager", &options.manager),
+        ("fieldValidation", &options.validation),
+    ] {
+        if !value.is_empty() {
+            dom.set_str(root, key, value);
+        }
+    }
+    dom
+}
