@@ -5,6 +5,8 @@ mod dependency_rules;
 #[cfg(test)]
 mod local_cluster;
 #[cfg(test)]
+mod rollout;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod simulation;
