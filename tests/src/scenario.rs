@@ -7,8 +7,9 @@
 //! NAME  ...                `...` stands for anything, runs of spaces count as one
 //! $! kubectl get cm b      must fail
 //! ```
-//! `%NS%` is a namespace of the scenario's own. Knows nothing of Transom: upstream runs the same
-//! files, which is how the tests themselves are tested.
+//! `%NS%` is a namespace of the scenario's own. `SCENARIO=deploy` runs only files with that in
+//! their name. Knows nothing of Transom: upstream runs the same files, which is how the tests
+//! themselves are tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -192,7 +193,11 @@ fn run_folder(folder: &str) {
         println!("skipped: SCENARIO_KUBECONFIG and SCENARIO_KUBECTL name no cluster");
         return;
     };
+    let only = std::env::var("SCENARIO").unwrap_or_default();
     for file in files(folder) {
+        if !file.to_string_lossy().contains(&only) {
+            continue;
+        }
         println!("{}", file.display());
         run(&file, kubeconfig.as_ref(), kubectl.as_ref());
     }
