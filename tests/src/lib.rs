@@ -1,7 +1,11 @@
 //! Tests of the whole: dependency rules, tidiness, scenarios, local clusters.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod dependency_rules;
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod local_cluster;
 #[cfg(test)]

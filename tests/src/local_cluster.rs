@@ -1,131 +1,21 @@
-//! A real local cluster from the real binary: scenarios, kills, and a host left as found.
+//! A real local cluster from the real binary: scenarios, kills, several nodes, and a host left as
+//! found.
 //!
 //! Needs root, a static binary in `TRANSOM_BIN` and, for the scenarios, upstream's kubectl in
-//! `SCENARIO_KUBECTL`; says why it skips. Everything lives in a data folder of its own and under
-//! a name with this process's id, so that a killed predecessor is no obstacle.
+//! `SCENARIO_KUBECTL`; says why it skips.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::Gvr;
-use bootstrap::local::{Cluster, Options, cluster};
 use bootstrap::snapshot::{HostState, Scope};
 use client::{Client, Object};
 
-/// One cluster at a time: the host is compared before and after.
-static ONE: Mutex<()> = Mutex::new(());
-
-/// A cluster that goes with the test, also when it fails.
-struct Fixture {
-    name: String,
-    binary: PathBuf,
-    folder: tempfile::TempDir,
-    _one: MutexGuard<'static, ()>,
-}
-
-impl Fixture {
-    /// `None` with the reason printed when this machine cannot run it.
-    fn new(purpose: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
-            return None;
-        }
-        let Some(binary) = std::env::var_os("TRANSOM_BIN") else {
-            println!("skipped: TRANSOM_BIN names no binary");
-            return None;
-        };
-        let name = format!("{purpose}{}", std::process::id());
-        // On a real file system: the nodes' overlays stand on it.
-        let folder = tempfile::Builder::new()
-            .prefix("transom-test")
-            .tempdir_in("/var/lib")
-            .unwrap();
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Self {
-            name,
-            binary: binary.into(),
-            folder,
-            _one,
-        })
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test runs the binary")]
-    fn transom(&self, words: &[&str]) -> (bool, String) {
-        let output = Command::new(&self.binary)
-            .args(words)
-            .env("TRANSOM_DATA", self.folder.path().join("data"))
-            .env("HOME", self.folder.path())
-            .env_remove("SUDO_USER")
-            .env_remove("KUBECONFIG")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        (output.status.success(), text)
-    }
-
-    #[track_caller]
-    fn must(&self, words: &[&str]) -> String {
-        let (good, text) = self.transom(words);
-        assert!(good, "transom {}\n{text}\n{}", words.join(" "), self.logs());
-        text
-    }
-
-    fn cluster(&self) -> Cluster {
-        let root = Some(self.folder.path().join("data"));
-        cluster(
-            &self.name,
-            &Options {
-                root,
-                program: Some(self.binary.clone()),
-            },
-        )
-        .unwrap()
-    }
-
-    /// The ends of all logs, for a failure's message.
-    fn logs(&self) -> String {
-        let mut text = String::new();
-        let root = Some(self.folder.path().join("data"));
-        let options = Options {
-            root,
-            program: Some(self.binary.clone()),
-        };
-        if let Ok(found) = cluster(&self.name, &options) {
-            let files = found.nodes.iter().map(|node| node.log.clone());
-            for file in files.chain([found.server_log.clone()]) {
-                let log = fs::read_to_string(&file).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let last = lines[lines.len().saturating_sub(40)..].join("\n");
-                text.push_str(&format!("--- {}\n{last}\n", file.display()));
-            }
-        }
-        text
-    }
-
-    fn client(&self) -> Client {
-        kubectl::connect(&self.cluster().admin_kubeconfig, None)
-            .unwrap()
-            .client
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("{}", self.logs());
-        }
-        let (good, text) = self.transom(&["down", "--name", &self.name]);
-        if !good && !text.contains("no cluster") {
-            println!("transom down: {text}");
-        }
-    }
-}
+use crate::fixture::{Fixture, create_when_possible, wait_until_running};
 
 /// Brings a cluster up, runs every scenario, takes it down; the host is as before.
 #[test]
@@ -141,15 +31,7 @@ fn scenarios_and_a_clean_host() {
     fixture.must(&["up", "--name", &fixture.name]);
     fixture.must(&["up", "--name", &fixture.name]);
     assert!(fixture.must(&["clusters"]).contains("running"));
-    let image = fixture.folder.path().join("hello.tar");
-    let bytes = images::build::single_binary(
-        &fixture.binary,
-        &["/transom", "hello"],
-        "localhost/transom-hello:latest",
-    );
-    fs::write(&image, bytes.unwrap()).unwrap();
-    let file = image.to_str().unwrap();
-    let printed = fixture.must(&["image", "import", "--name", &fixture.name, file]);
+    let printed = fixture.import_hello();
     assert!(
         printed.contains("localhost/transom-hello:latest"),
         "{printed}"
@@ -199,20 +81,7 @@ fn kills_under_load_lose_nothing() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(10);
     fixture.must(&["up", "--name", &fixture.name]);
-    let image = fixture.folder.path().join("hello.tar");
-    let bytes = images::build::single_binary(
-        &fixture.binary,
-        &["/transom", "hello"],
-        "localhost/transom-hello:latest",
-    );
-    fs::write(&image, bytes.unwrap()).unwrap();
-    fixture.must(&[
-        "image",
-        "import",
-        "--name",
-        &fixture.name,
-        image.to_str().unwrap(),
-    ]);
+    fixture.import_hello();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -273,38 +142,6 @@ fn kills_under_load_lose_nothing() {
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"ticker","namespace":"default"},
 "spec":{"containers":[{"name":"c","image":"localhost/transom-hello:latest","imagePullPolicy":"IfNotPresent"}]}}"#;
 
-/// The service account of a new namespace takes a moment.
-async fn create_when_possible(pods: &client::Api, json: &'static str) {
-    for _ in 0..100 {
-        match pods.create(json).await {
-            Ok(_) => return,
-            Err(error) if error.is_already_exists() => return,
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-    pods.create(json).await.unwrap();
-}
-
-/// (pod address, container id, restarts) of a Ready pod.
-async fn wait_until_running(pods: &client::Api, name: &str) -> (String, String, i64) {
-    for _ in 0..600 {
-        if let Ok(pod) = pods.get(name).await
-            && let Ok(dom) = pod.parse()
-            && api::meta::condition_is_true(dom.as_ref(), "Ready")
-            && let Some(status) = dom.as_ref().get("status")
-            && let Some(container) = status.items("containerStatuses").next()
-        {
-            return (
-                status.str("podIP").to_owned(),
-                container.str("containerID").to_owned(),
-                container.int("restartCount").unwrap_or(0),
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("pod {name} is not Ready after a minute");
-}
-
 /// Creates objects one after the other; gives the names that the server acknowledged.
 async fn write_load(client: Client, stop: Arc<AtomicBool>) -> Vec<String> {
     let maps = client.namespaced(&Gvr::new("", "v1", "configmaps"), "default");
@@ -345,4 +182,149 @@ fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> tokio::task::JoinHandle<T> {
     tokio::spawn(future)
+}
+
+/// Three nodes: every pod reaches every pod under its own address, the host reaches all, pods get
+/// out; a node killed with everything in it comes back with its pods, and the others do not notice.
+#[test]
+fn three_nodes_and_a_dead_one() {
+    let Some(fixture) = Fixture::new("n") else {
+        return;
+    };
+    let name = fixture.name.clone();
+    fixture.must(&["up", "--name", &name, "--nodes", "2"]);
+    fixture.must(&["up", "--name", &name, "--nodes", "3"]);
+    fixture.import_hello();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let nodes = fixture.cluster().nodes;
+    assert_eq!(nodes.len(), 3);
+    runtime.block_on(async {
+        let client = fixture.client();
+        let pods = client.namespaced(&Gvr::new("", "v1", "pods"), "default");
+        let mut running = Vec::new();
+        for node in &nodes {
+            let pod = POD.replace("ticker", &node.name).replace(
+                r#""spec":{"#,
+                &format!(r#""spec":{{"nodeName":"{}","#, node.name),
+            );
+            create_when_possible(&pods, pod).await;
+        }
+        for node in &nodes {
+            running.push(wait_until_running(&pods, &node.name).await);
+        }
+        for (node, (address, ..)) in nodes.iter().zip(&running) {
+            let pod: std::net::Ipv4Addr = address.parse().unwrap();
+            assert!(node.pods.contains(&pod), "{pod} in {}", node.pods);
+        }
+        everyone_reaches_everyone(&fixture, &running);
+        let uid = pods.get(&nodes[1].name).await.unwrap().uid().to_owned();
+
+        let victim = nodes[1].pid.unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(victim).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let (_, address, _) = &running[1];
+        println!("node {} killed, its pod was {address}", nodes[1].name);
+        fixture.must(&["start", "--name", &name]);
+        for _ in 0..600 {
+            let now = wait_until_running(&pods, &nodes[1].name).await;
+            if now.1 != running[1].1 {
+                running[1] = now;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let pod = pods.get(&nodes[1].name).await.unwrap();
+        assert_eq!(pod.uid(), uid, "the same pod");
+        assert_eq!(running[1].2, 1, "one restart");
+        for index in [0, 2] {
+            let now = wait_until_running(&pods, &nodes[index].name).await;
+            assert_eq!(now, running[index], "a pod of another node changed");
+        }
+        everyone_reaches_everyone(&fixture, &running);
+    });
+    fixture.must(&["node", "stop", "--name", &name, &nodes[2].name]);
+    let status = fixture.must(&["status", "--name", &name]);
+    assert!(status.contains("dead"), "{status}");
+    let refused = fixture.refused(&[
+        "node",
+        "exec",
+        "--name",
+        &name,
+        &nodes[2].name,
+        "--",
+        "true",
+    ]);
+    assert_eq!(
+        refused,
+        "error: node NAME-2 of cluster \"NAME\" does not run; `transom node start -C NAME NAME-2` \
+         brings it back\n"
+    );
+    fixture.must(&["node", "start", "--name", &name, &nodes[2].name]);
+}
+
+/// From the host and from every node's and pod's network to every pod's port.
+#[track_caller]
+fn everyone_reaches_everyone(fixture: &Fixture, pods: &[(String, String, i64)]) {
+    let ask = |address: &str| -> Result<String, std::io::Error> {
+        use std::io::{Read as _, Write as _};
+        let target = std::net::SocketAddr::new(address.parse().unwrap(), 8080);
+        let mut stream = std::net::TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let mut from = vec![(
+        "the host".to_owned(),
+        netlink::Namespace::current().unwrap(),
+    )];
+    for node in fixture.cluster().nodes {
+        let agent = agent_of(node.pid.unwrap()).unwrap();
+        for pid in [Some(agent), container_of(agent)].into_iter().flatten() {
+            let path = format!("/proc/{pid}/ns/net");
+            let namespace = netlink::Namespace::open(Path::new(&path)).unwrap();
+            from.push((format!("{} {pid}", node.name), namespace));
+        }
+    }
+    assert_eq!(from.len(), 1 + 2 * pods.len(), "host, nodes and pods");
+    for (who, namespace) in &from {
+        for (address, ..) in pods {
+            let answer = namespace.run(|| ask(address)).unwrap();
+            let text = answer.unwrap_or_else(|error| panic!("{who} → {address}: {error}"));
+            assert!(text.contains("Hello from"), "{who} → {address}: {text}");
+        }
+    }
+}
+
+/// A process of a pod on the node whose agent is `agent`: one of the node's processes that runs
+/// `hello`.
+fn container_of(agent: u32) -> Option<u32> {
+    let space = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/uts")).ok();
+    let own = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    // The shim's parent is the node's pid 1: found by what contains it.
+    let node = fs::read_to_string(format!("/proc/{agent}/status")).ok()?;
+    let parent: u32 = node
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))?
+        .trim()
+        .parse()
+        .ok()?;
+    let mut open = vec![parent];
+    while let Some(pid) = open.pop() {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if line.split('\0').any(|word| word == "hello") && own(pid) != own(agent) {
+            return (space(pid) != space(agent)).then_some(pid);
+        }
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        open.extend(
+            children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    None
 }

@@ -16,6 +16,21 @@ use crate::error::{Error, Finding};
 use crate::files;
 use crate::ranges::Ranges;
 
+/// Version of the state file.
+const VERSION: u32 = 1;
+/// What a cluster's folder holds.
+const OWN: [&str; 10] = [
+    "admin.conf",
+    "bin",
+    "cluster.json",
+    "keeper",
+    "logs",
+    "netns",
+    "nodes",
+    "pki",
+    "server",
+    "server.yaml",
+];
 const NAME_LIMIT: usize = 32;
 const LOCK_ATTEMPTS: u32 = 20;
 const DEFAULT_ROOT: &str = "/var/lib/transom";
@@ -158,13 +173,43 @@ impl Place {
         let Some(text) = files::read(&path)? else {
             return Ok(None);
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|cause| Error::Content {
-                kind: "cluster state",
+        let damaged = |cause: Box<dyn std::error::Error + Send + Sync>| Error::State {
+            cluster: self.name.clone(),
+            path: path.clone(),
+            cause,
+        };
+        let state: State = serde_json::from_str(&text).map_err(|cause| damaged(Box::new(cause)))?;
+        if state.version != VERSION {
+            let cause = format!(
+                "it has version {}, this program reads version {VERSION}",
+                state.version
+            );
+            return Err(damaged(cause.into()));
+        }
+        Ok(Some(state))
+    }
+
+    /// What is in the cluster's folder and was put there by none of us. Without a state that says
+    /// that the folder is ours it must be neither used nor removed.
+    pub(crate) fn foreign(&self) -> Result<(), Error> {
+        if self.state_file().exists() {
+            return Ok(());
+        }
+        let entries = std::fs::read_dir(self.dir())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let foreign = entries.map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !OWN.contains(&name.strip_suffix(".new").unwrap_or(&name))
+        });
+        match foreign {
+            Some(path) => Err(Error::Foreign {
+                cluster: self.name.clone(),
                 path,
-                cause: Box::new(cause),
-            })
+            }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn save(&self, state: &State) -> Result<(), Error> {

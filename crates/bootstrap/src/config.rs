@@ -183,7 +183,10 @@ fn load<T: DeserializeOwned>(path: &Path, kind: &'static str) -> Result<T, Error
 pub(crate) fn parse<T: DeserializeOwned>(
     text: &str,
 ) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string().into())
+    serde_saphyr::from_str(text).map_err(|error| {
+        let text = error.to_string();
+        text.strip_prefix("error: ").unwrap_or(&text).into()
+    })
 }
 
 fn save<T: Serialize>(value: &T, path: &Path, kind: &'static str) -> Result<(), Error> {

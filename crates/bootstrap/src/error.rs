@@ -74,6 +74,31 @@ pub enum Error {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A cluster's folder holds what no cluster puts there.
+    #[error(
+        "{} is not of a cluster, in the folder that cluster {cluster:?} would have; move it away, \
+         choose another name with --name, or another data folder with TRANSOM_DATA", path.display()
+    )]
+    Foreign {
+        /// The cluster.
+        cluster: String,
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A cluster's state cannot be read.
+    #[error(
+        "{} cannot be read as a cluster's state; restore the file, or remove the cluster with \
+         `transom down -C {cluster}`", path.display()
+    )]
+    State {
+        /// The cluster.
+        cluster: String,
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A system call failed.
     #[error("{operation} {object}")]
     System {

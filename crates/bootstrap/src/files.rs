@@ -60,7 +60,14 @@ pub(crate) fn give(path: &Path, uid: u32, gid: u32) -> Result<(), Error> {
 pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::file("read", path)(error)),
     }
 }
@@ -121,10 +128,19 @@ pub(crate) fn remove_if_empty(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// The last `lines` lines of a log, for error messages.
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
+/// The last `lines` lines of a log behind `from`, for error messages.
+pub(crate) fn tail(path: &Path, from: u64, lines: usize) -> String {
     let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8192)..]).into_owned();
+    // A log that was cut meanwhile is shorter than it was.
+    let from = usize::try_from(from).unwrap_or(0);
+    let from = if from <= text.len() { from } else { 0 };
+    let start = from.max(text.len().saturating_sub(8192));
+    let text = String::from_utf8_lossy(&text[start..]).into_owned();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The size of a file; 0 when there is none.
+pub(crate) fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |meta| meta.len())
 }

@@ -171,11 +171,14 @@ pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
 /// Everything that stands in the way, at once and before the first change. What another command
 /// changes in the meantime is found again under the lock.
 fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Result<(), Error> {
+    place.foreign()?;
     let existing = place.load()?;
     let running = may_run(place);
+    let exists = existing.is_some();
     let port = existing.map_or(up.port, |state| Some(state.port));
     let mut findings = preflight::check(&preflight::Subject {
         root: place.root.clone(),
+        exists,
         port: port.filter(|_| !running),
         cgroup: place.cgroup(),
         program: program.to_owned(),
@@ -219,9 +222,14 @@ pub fn stop(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
         .ok_or_else(|| Error::NoCluster(name.to_owned()))?;
     let _lock = place.lock()?;
     state.stopped = true;
-    place.save(&state)?;
+    let noted = place.save(&state);
     end_processes(&place, &state.nodes, true, progress)?;
-    host::disconnect(&place)
+    host::disconnect(&place)?;
+    if let Err(error) = noted {
+        // A full disk must not keep a cluster from ending.
+        progress(&format!("warning: not noted as stopped: {}", Chain(&error)));
+    }
+    Ok(())
 }
 
 /// Ends one node; its data stays, and `node_start`, `start` or `up` brings it back with its pods.
@@ -293,6 +301,7 @@ pub fn down(name: &str, options: &Options, progress: Progress<'_>) -> Result<(),
         }
         return Err(Error::NoCluster(name.to_owned()));
     }
+    place.foreign()?;
     let lock = place.lock()?;
     // A state that cannot be read must not keep the rest from going: all names follow from ours.
     let state = place.load().unwrap_or_default();
@@ -332,18 +341,20 @@ fn remove_empty(place: &Place) {
     files::remove_if_empty(&place.root);
 }
 
-/// All clusters of the data folder, by name.
-pub fn clusters(options: &Options) -> Result<Vec<Cluster>, Error> {
+/// All clusters of the data folder, by name; and those whose state cannot be read.
+pub fn clusters(options: &Options) -> Result<(Vec<Cluster>, Vec<Error>), Error> {
     let root = options.root();
-    let mut all = Vec::new();
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
     for name in names(&root)? {
         let place = Place::new(&root, &name)?;
-        if let Some(state) = place.load()? {
-            all.push(describe(&place, &state)?);
+        match place.load() {
+            Ok(Some(state)) => all.push(describe(&place, &state)?),
+            Ok(None) => {}
+            Err(error) => damaged.push(error),
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
+    Ok((all, damaged))
 }
 
 /// One cluster by name.
@@ -381,14 +392,23 @@ pub fn node_exec(
 fn names(root: &Path) -> Result<Vec<String>, Error> {
     let folder = Place::clusters(root);
     let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
         entries => entries.map_err(Error::file("list", &folder))?,
     };
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::file("list", &folder))?;
+        // What cannot be a cluster's name is not of ours.
         if entry.path().is_dir()
             && let Some(name) = entry.file_name().to_str()
+            && Place::new(root, name).is_ok()
         {
             names.push(name.to_owned());
         }

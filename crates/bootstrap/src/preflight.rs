@@ -16,6 +16,8 @@ pub(crate) use look::port_error;
 
 /// Below this nothing works: keys, store and one small image need it.
 const DISK_NEEDED: u64 = 200 << 20;
+/// Below this not even a cluster that exists can start: it writes its configuration anew.
+const DISK_TO_START: u64 = 8 << 20;
 /// Below this it works, but not for long.
 const DISK_WISHED: u64 = 1 << 30;
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
@@ -26,6 +28,8 @@ const NAMESPACES: [&str; 6] = ["mnt", "pid", "net", "uts", "ipc", "cgroup"];
 pub struct Subject {
     /// Data folder; need not exist yet.
     pub root: PathBuf,
+    /// The cluster exists and only has to start: it needs less.
+    pub exists: bool,
     /// The API's port, when it is known.
     pub port: Option<u16>,
     /// The cluster's control group, which the check may make and remove again.
@@ -112,7 +116,7 @@ pub(crate) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(data_folder(subject, facts));
     if let (Some(port), Some(error)) = (subject.port, &facts.port) {
-        findings.push(port_finding(port, error));
+        findings.push(port_finding(port, error, subject.exists));
     }
     if let Some(error) = &facts.program {
         let object = format!("program {}", subject.program.display());
@@ -223,11 +227,16 @@ fn data_folder(subject: &Subject, facts: &Facts) -> Vec<Finding> {
     }
     if let Some(free) = facts.free {
         let cause = format!("{} MiB are free on its file system", free >> 20);
-        if free < DISK_NEEDED {
-            let next = format!(
-                "free {} MiB or more, or set TRANSOM_DATA to a folder elsewhere",
-                DISK_NEEDED >> 20
-            );
+        let needed = if subject.exists {
+            DISK_TO_START
+        } else {
+            DISK_NEEDED
+        };
+        if free < needed {
+            let mut next = format!("free {} MiB or more", needed >> 20);
+            if !subject.exists {
+                next.push_str(", or set TRANSOM_DATA to a folder elsewhere");
+            }
             findings.push(Finding::new(&object, cause, next));
         } else if free < DISK_WISHED {
             let next = "free some space before images fill it";
@@ -254,12 +263,12 @@ fn data_folder(subject: &Subject, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn port_finding(port: u16, error: &str) -> Finding {
-    Finding::new(
-        format_args!("port 127.0.0.1:{port}"),
-        error,
-        "stop what listens there, or choose another with --api-port",
-    )
+fn port_finding(port: u16, error: &str, exists: bool) -> Finding {
+    let next = match exists {
+        true => "stop what listens there: a cluster's port is fixed when it is made",
+        false => "stop what listens there, or choose another with --api-port",
+    };
+    Finding::new(format_args!("port 127.0.0.1:{port}"), error, next)
 }
 
 #[cfg(test)]

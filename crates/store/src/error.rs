@@ -54,10 +54,7 @@ pub enum StoreError {
     #[error("empty key")]
     EmptyKey,
     /// No room, by the configured ceiling or on the disk. Nothing was written.
-    #[error(
-        "write {key}: {path} is full ({reason}); delete objects or raise the limit, \
-         history is given back by compaction"
-    )]
+    #[error("write {key}: {path} is full ({reason}); nothing was written: {next_step}")]
     Full {
         /// First key of the transaction.
         key: String,
@@ -65,6 +62,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Which limit was met.
         reason: String,
+        /// What makes room.
+        next_step: &'static str,
     },
     /// The log could not take the transaction. Nothing was written.
     #[error("write {key} to {path}")]

@@ -42,7 +42,7 @@ enum Applet {
         #[command(subcommand)]
         action: ImageAction,
     },
-    /// Start a local cluster and show a pod that answers.
+    /// Start a local cluster of three nodes and show a Deployment that is updated under load.
     Demo(Named),
     /// A small client.
     Kubectl(Kubectl),
@@ -56,6 +56,9 @@ enum Applet {
         /// Port to listen on.
         #[arg(long, default_value_t = 8080)]
         port: u16,
+        /// What it says of itself.
+        #[arg(long, default_value = "v1")]
+        version: String,
     },
 }
 
@@ -246,7 +249,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Applet::Kubectl(kubectl) => local::kubectl(&kubectl)?,
         Applet::Server(configured) => server::run(&configured.config)?,
         Applet::Agent(configured) => agent::run(&configured.config)?,
-        Applet::Hello { port } => hello::run(port)?,
+        Applet::Hello { port, version } => hello::run(port, &version)?,
     }
     Ok(ExitCode::SUCCESS)
 }

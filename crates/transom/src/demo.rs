@@ -1,122 +1,242 @@
-//! The first minutes: a cluster, an image that this binary is, a pod, its answer.
+//! The first minutes: a cluster of three nodes, an image that this binary is, a Deployment behind a
+//! Service, its answer through a node's port, and a rolling update under load.
 
+mod load;
+mod objects;
+
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use api::Gvr;
-use client::{Cache, Key, ListOptions, Reflector};
-use http::{Method, Request};
-use transport::client::{Endpoint, HttpClient};
-use transport::{Body, Transport};
+use bootstrap::local::{Cluster, Options};
+use client::{Api, Cache, Key, ListOptions, Object, Patch, Reflector};
+use kubectl::Connection;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::cli::{Named, Up};
 use crate::report::{progress, result};
 use crate::{inbox, local};
+use load::Load;
+use objects::{DEPLOYMENT, IMAGE, NAMESPACE, SERVICE};
 
-const IMAGE: &str = "localhost/transom-hello:latest";
-const POD: &str = "hello";
-const PORT: u16 = 8080;
+const NODES: usize = 3;
 const WITHIN: Duration = Duration::from_secs(60);
+/// Requests that show which pods answer.
+const ROUNDS: usize = 12;
 
 pub(crate) fn run(named: &Named) -> Result<()> {
-    let up = Up::with_nodes(named, 1);
-    let cluster = local::bring_up(&up)?;
-    progress("making the demo's image");
+    let began = Instant::now();
+    let there = bootstrap::local::cluster(&named.name, &Options::default());
+    let nodes = there.map_or(NODES, |cluster| cluster.nodes.len().max(NODES));
+    let cluster = local::bring_up(&Up::with_nodes(named, nodes))?;
+    progress("making the demo's image from this program");
     let program = std::env::current_exe().context("find this program")?;
     let folder = tempfile::tempdir().context("make a folder for the image")?;
     let archive = folder.path().join("hello.tar");
     write_image(&program, &archive)?;
-    progress("giving the image to the nodes");
     inbox::import(&named.name, &archive)?;
     let connection = kubectl::connect(&cluster.admin_kubeconfig, None)?;
-    let address = local::runtime()?.block_on(async {
-        progress("starting the pod");
-        let pods = connection
-            .client
-            .namespaced(&Gvr::new("", "v1", "pods"), "default");
-        match pods.create(pod()).await {
-            Ok(_) => {}
-            Err(error) if error.is_already_exists() => {}
-            Err(error) => return Err(anyhow!(error).context("create the demo's pod")),
-        }
-        let shutdown = base::Shutdown::new();
-        let changed = std::sync::Arc::new(tokio::sync::Notify::new());
-        let wake = changed.clone();
-        let options = ListOptions {
-            fields: format!("metadata.name={POD}"),
-            ..ListOptions::default()
-        };
-        let cache = Reflector::new(pods, options, Cache::new(Vec::new()))
-            .on_change(move |_| wake.notify_one())
-            .start(&shutdown);
-        let ready = async {
-            loop {
-                if let Some(pod) = cache.get(&Key::new("default", POD))
-                    && let Ok(dom) = pod.parse()
-                    && api::meta::condition_is_true(dom.as_ref(), "Ready")
-                {
-                    let status = dom.as_ref().get("status");
-                    return status.map_or("", |status| status.str("podIP")).to_owned();
-                }
-                changed.notified().await;
-            }
-        };
-        let address = tokio::time::timeout(WITHIN, ready).await;
-        shutdown.trigger();
-        address.map_err(|_| {
-            anyhow!(
-                "pod {POD} is not Ready after {WITHIN:?}: `transom kubectl get events` says why"
-            )
-        })
-    })?;
-    for resource in ["nodes", "pods"] {
-        let command = kubectl::Command::Get {
-            resource: resource.to_owned(),
-            name: None,
-            namespace: None,
-            all_namespaces: true,
-            wide: resource == "pods",
-        };
-        let text = local::runtime()?.block_on(kubectl::run(&connection, command))?;
-        result(&format!("\n{text}"));
-    }
-    let answer = local::runtime()?.block_on(ask(&address))?;
-    result(&format!("\nhttp://{address}:{PORT}/ answers: {answer}"));
+    local::runtime()?.block_on(show(&cluster, &connection))?;
     result(&format!(
-        "The cluster is yours: kubectl --context {} get pods; remove it with `transom down -C {}`.",
-        cluster.context, named.name
+        "\nThat took {:.1} s. The cluster is yours: kubectl --context {} get pods -o wide; remove \
+         it with `transom down -C {}`.",
+        began.elapsed().as_secs_f32(),
+        cluster.context,
+        named.name
     ));
     Ok(())
 }
 
-/// Requests the pod from this host, by the route that the cluster has made.
-async fn ask(address: &str) -> Result<String> {
-    let client = HttpClient::new(Endpoint::http(address, PORT))?;
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri("/")
-        .body(Body::empty())?;
-    let response = client.call(request).await.context("ask the pod")?;
-    if !response.status().is_success() {
-        bail!("the pod answers {}", response.status());
+async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
+    let api = |group, version, resource| {
+        let gvr = Gvr::new(group, version, resource);
+        connection.client.namespaced(&gvr, NAMESPACE)
+    };
+    let deployments = api("apps", "v1", "deployments");
+    let services = api("", "v1", "services");
+    progress("applying a Deployment of three replicas and a Service");
+    apply(&services, SERVICE, objects::service()).await?;
+    apply(&deployments, DEPLOYMENT, objects::deployment("v1", NODES)).await?;
+    let rollout = Rollout::follow(&deployments);
+    rollout.done(NODES).await?;
+    for (resource, wide) in [("nodes", true), ("pods", true), ("services", false)] {
+        print(connection, resource, wide).await?;
     }
-    let body = response
-        .into_body()
-        .collect(1 << 16)
-        .await
-        .context("read the pod's answer")?;
-    Ok(String::from_utf8_lossy(&body).into_owned())
+    let service = services.get(SERVICE).await.context("read the Service")?;
+    let port = node_port(&service)?;
+    let targets: Vec<SocketAddr> = cluster
+        .nodes
+        .iter()
+        .map(|node| SocketAddr::from((node.address, port)))
+        .collect();
+    answers(&targets).await?;
+
+    progress("updating the Deployment while clients go on asking");
+    let load = Load::start(&targets);
+    let patch = objects::deployment("v2", NODES);
+    apply(&deployments, DEPLOYMENT, patch).await?;
+    let updated = rollout.done(NODES).await;
+    let report = load.stop().await;
+    updated?;
+    result(&format!("\nRolling update to v2: {report}"));
+    print(connection, "pods", true).await?;
+    if report.failed() > 0 {
+        bail!("{} requests failed during the update", report.failed());
+    }
+    Ok(())
 }
 
-fn pod() -> String {
-    format!(
-        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{POD}","namespace":"default","labels":{{"app":"hello"}}}},
-"spec":{{"containers":[{{"name":"hello","image":"{IMAGE}","imagePullPolicy":"IfNotPresent",
-"ports":[{{"containerPort":{PORT}}}],
-"readinessProbe":{{"httpGet":{{"path":"/","port":{PORT}}},"periodSeconds":1}},
-"securityContext":{{"runAsUser":65535,"runAsNonRoot":true,"allowPrivilegeEscalation":false,"readOnlyRootFilesystem":true,"capabilities":{{"drop":["ALL"]}}}}}}]}}}}"#
-    )
+/// Creates an object, or changes the one that is there.
+async fn apply(api: &Api, name: &str, json: String) -> Result<()> {
+    let what = || format!("apply {} {name}", api.gvr().resource);
+    match api.create(json.clone()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_already_exists() => {
+            let patch = Patch::Merge(json.into());
+            api.patch(name, "", patch)
+                .await
+                .map(drop)
+                .with_context(what)
+        }
+        Err(error) => Err(error).with_context(what),
+    }
+}
+
+/// The Deployment as the API shows it.
+struct Rollout {
+    cache: Cache,
+    changed: Arc<Notify>,
+    shutdown: base::Shutdown,
+}
+
+impl Rollout {
+    fn follow(deployments: &Api) -> Self {
+        let shutdown = base::Shutdown::new();
+        let changed = Arc::new(Notify::new());
+        let wake = changed.clone();
+        let options = ListOptions {
+            fields: format!("metadata.name={DEPLOYMENT}"),
+            ..ListOptions::default()
+        };
+        let cache = Reflector::new(deployments.clone(), options, Cache::new(Vec::new()))
+            .on_change(move |_| wake.notify_one())
+            .start(&shutdown);
+        Self {
+            cache,
+            changed,
+            shutdown,
+        }
+    }
+
+    /// Waits until all replicas are of the newest template and available, and no other is left.
+    async fn done(&self, replicas: usize) -> Result<()> {
+        let complete = async {
+            loop {
+                let deployment = self.cache.get(&Key::new(NAMESPACE, DEPLOYMENT));
+                if deployment.is_some_and(|deployment| is_complete(&deployment, replicas)) {
+                    return;
+                }
+                self.changed.notified().await;
+            }
+        };
+        tokio::time::timeout(WITHIN, complete).await.map_err(|_| {
+            anyhow!(
+                "Deployment {DEPLOYMENT} is not complete after {WITHIN:?}: `transom kubectl get \
+                 events` says why"
+            )
+        })
+    }
+}
+
+impl Drop for Rollout {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+/// Source: kubernetes v1.36 kubectl/pkg/polymorphichelpers/rollout_status.go.
+fn is_complete(deployment: &Object, replicas: usize) -> bool {
+    let Ok(dom) = deployment.parse() else {
+        return false;
+    };
+    let object = dom.as_ref();
+    let Some(status) = object.get("status") else {
+        return false;
+    };
+    let count = |field: &str| status.int(field).unwrap_or(0);
+    let wanted = i64::try_from(replicas).unwrap_or(i64::MAX);
+    let generation = object
+        .get("metadata")
+        .and_then(|meta| meta.int("generation"));
+    count("observedGeneration") >= generation.unwrap_or(0)
+        && ["replicas", "updatedReplicas", "availableReplicas"]
+            .iter()
+            .all(|field| count(field) == wanted)
+}
+
+async fn print(connection: &Connection, resource: &str, wide: bool) -> Result<()> {
+    let command = kubectl::Command::Get {
+        resource: resource.to_owned(),
+        name: None,
+        namespace: Some(NAMESPACE.to_owned()),
+        all_namespaces: false,
+        wide,
+    };
+    let text = kubectl::run(connection, command).await?;
+    result(&format!("\n{text}"));
+    Ok(())
+}
+
+fn node_port(service: &Object) -> Result<u16> {
+    let dom = service.parse()?;
+    let spec = dom
+        .as_ref()
+        .get("spec")
+        .context("the Service has no spec")?;
+    let port = spec.items("ports").find_map(|port| port.int("nodePort"));
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    port.context("the Service has no node port")
+}
+
+/// Asks every node's port in turn, and shows who answered.
+async fn answers(targets: &[SocketAddr]) -> Result<()> {
+    let mut by: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    let mut last = String::new();
+    for round in 0..ROUNDS {
+        let target = targets[round % targets.len()];
+        let text = first_answer(target)
+            .await
+            .with_context(|| format!("ask http://{target}/"))?;
+        last = format!("http://{target}/ answers: {}", text.trim());
+        *by.entry(text.trim().to_owned()).or_default() += 1;
+    }
+    result(&format!("\n{last}"));
+    let counts: Vec<String> = by
+        .iter()
+        .map(|(text, n)| format!("  {n:>2} × {text}"))
+        .collect();
+    result(&format!(
+        "{ROUNDS} requests to the nodes' ports were answered by {} pods:\n{}",
+        by.len(),
+        counts.join("\n")
+    ));
+    Ok(())
+}
+
+/// The answer of a port that has just been made: the nodes learn of it one after the other.
+async fn first_answer(target: SocketAddr) -> Result<String> {
+    let limit = Instant::now() + Duration::from_secs(10);
+    loop {
+        match load::ask(target).await {
+            Ok(text) => return Ok(text),
+            Err(error) if Instant::now() > limit => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
 }
 
 /// An OCI archive with this program as its only file.

@@ -8,7 +8,8 @@ use base::Shutdown;
 use transport::server::{ServerConfig, serve};
 use transport::{Body, Request, Response, service_fn};
 
-pub(crate) fn run(port: u16) -> Result<()> {
+pub(crate) fn run(port: u16, version: &str) -> Result<()> {
+    let version = version.to_owned();
     base::telemetry::init("info");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -23,7 +24,7 @@ pub(crate) fn run(port: u16) -> Result<()> {
             .unwrap_or_else(|_| rustix_hostname().unwrap_or_else(|| "somewhere".to_owned()));
         let service = service_fn(move |request: Request| {
             let text = format!(
-                "Hello from {name}: {} {}\n",
+                "Hello from {name} {version}: {} {}\n",
                 request.method(),
                 request.uri().path()
             );

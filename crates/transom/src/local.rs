@@ -112,7 +112,11 @@ pub(crate) fn clusters() -> Result<()> {
         "{:<16} {:<9} {:<22} {}",
         "NAME", "STATUS", "API", "NODES"
     )];
-    for cluster in clusters_of::clusters(&Options::default())? {
+    let (all, damaged) = clusters_of::clusters(&Options::default())?;
+    for error in damaged {
+        progress(&format!("warning: {}", base::Chain(&error)));
+    }
+    for cluster in all {
         let running = cluster
             .nodes
             .iter()

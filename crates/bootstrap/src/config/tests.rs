@@ -56,7 +56,7 @@ fn refusals() {
         absent.replace(&path.display().to_string(), "FILE"),
     ];
     expect![[r#"
-        error: line 9 column 1: unknown field `lisen`, expected one of clusterName, dataDir, pkiDir, listen, advertise, podRanges, serviceRanges, nodeMaskV4, nodeMaskV6, nodes, clusterDomain, clusterDns, serviceAccountIssuer, log
+        line 9 column 1: unknown field `lisen`, expected one of clusterName, dataDir, pkiDir, listen, advertise, podRanges, serviceRanges, nodeMaskV4, nodeMaskV6, nodes, clusterDomain, clusterDns, serviceAccountIssuer, log
          --> <input>:9:1
           |
         7 | podRanges: [10.244.0.0/16]
@@ -64,7 +64,7 @@ fn refusals() {
         9 | lisen: []
           | ^ unknown field `lisen`, expected one of clusterName, dataDir, pkiDir, listen, advertise, podRanges, serviceRanges, nodeMaskV4, nodeMaskV6, nodes, clusterDomain, clusterDns, serviceAccountIssuer, log
         ---
-        error: line 6 column 12: invalid socket address syntax
+        line 6 column 12: invalid socket address syntax
          --> <input>:6:12
           |
         4 | pkiDir: /p
@@ -75,7 +75,7 @@ fn refusals() {
         8 | serviceRanges: [10.96.0.0/16]
           |
         ---
-        error: line 8 column 1: missing field `dataDir`
+        line 8 column 1: missing field `dataDir`
          --> <input>:8:1
           |
         6 | advertise: 172.31.0.1:6443

@@ -35,7 +35,8 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
     for name in names(&place.root)? {
         if name != place.name
             && let Ok(other) = Place::new(&place.root, &name)
-            && let Some(state) = other.load()?
+            // One that cannot be read cannot say what it wants.
+            && let Ok(Some(state)) = other.load()
         {
             ports.push(state.port);
             uids.push(state.uid);
@@ -84,7 +85,10 @@ fn choose(up: &Up, place: &Place) -> Result<State, Error> {
             if port.is_none() {
                 findings.push(Finding::new(
                     format_args!("ports {FIRST_PORT} to {}", FIRST_PORT + PORTS - 1),
-                    "are all taken on 127.0.0.1",
+                    format_args!(
+                        "none can be had on 127.0.0.1: {}",
+                        preflight::port_error(FIRST_PORT).unwrap_or_default()
+                    ),
                     "give a free one with --api-port",
                 ));
             }

@@ -43,12 +43,13 @@ pub(super) fn run(
     host::connect(place, &state.ranges)?;
     let layout = Arc::new(Layout::detect()?);
     let shim = install_shim(place)?;
+    let written = files::size(&place.log(SERVER));
     let server = start_server(place, state, &layout, &shim, progress)?;
     let ends = server.agent_ends();
     for index in 0..state.nodes.len() {
         start_node(place, state, index, &layout, &shim, progress)?;
     }
-    wait_listening(place, state, &server, ends, progress)
+    wait_listening(place, state, &server, (ends, written), progress)
 }
 
 /// Makes what is missing of one node, its processes too. Its files are those of its last life.
@@ -206,13 +207,13 @@ fn server_config(place: &Place, state: &State, data_dir: PathBuf) -> ServerConfi
     }
 }
 
-/// Waits until the API's port answers. A control plane that ends first is reported with its log,
-/// and is not started for ever.
+/// Waits until the API's port answers. A control plane that ends first is reported with what it
+/// has written since its log had `written` bytes, and is not started for ever.
 fn wait_listening(
     place: &Place,
     state: &State,
     server: &Node,
-    ends: usize,
+    (ends, written): (usize, u64),
     progress: Progress<'_>,
 ) -> Result<(), Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, state.port));
@@ -225,12 +226,12 @@ fn wait_listening(
         let process = "the control plane".to_owned();
         if gone || server.agent_ends() > ends {
             end_server(server)?;
-            let tail = files::tail(&log, 10);
+            let tail = files::tail(&log, written, 10);
             return Err(Error::Died { process, log, tail });
         }
         waited += pause;
         if waited > Duration::from_secs(LISTEN_SECONDS) {
-            let tail = files::tail(&log, 10);
+            let tail = files::tail(&log, written, 10);
             return Err(Error::NotReady {
                 process,
                 seconds: LISTEN_SECONDS,

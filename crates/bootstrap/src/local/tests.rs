@@ -167,7 +167,7 @@ fn life_of_a_cluster() {
         .run(|| clusters(&world.options()))
         .unwrap()
         .unwrap();
-    assert_eq!(listed, std::slice::from_ref(&cluster));
+    assert_eq!(listed.0, std::slice::from_ref(&cluster));
 
     // A node is a host of its own: name, processes, folders, control groups, network.
     assert_eq!(world.exec("life-0", &["/bin/sh", "-c", "exit 7"]), 7);
@@ -229,7 +229,7 @@ fn life_of_a_cluster() {
         .run(|| clusters(&world.options()))
         .unwrap()
         .unwrap();
-    assert!(listed[0].stopped && listed[0].server_pid.is_none());
+    assert!(listed.0[0].stopped && listed.0[0].server_pid.is_none());
     quiet(&|| start(world.name, &world.options(), &mut |_| {}).map(|_| ()));
     assert_eq!(world.up(3).unwrap().nodes.len(), 3);
 
@@ -412,7 +412,10 @@ fn after_a_reboot() {
         .run(|| clusters(&world.options()))
         .unwrap()
         .unwrap();
-    assert_eq!((listed[0].server_pid, listed[0].nodes[0].pid), (None, None));
+    assert_eq!(
+        (listed.0[0].server_pid, listed.0[0].nodes[0].pid),
+        (None, None)
+    );
     let resumed = world.up(1).unwrap();
     assert!(resumed.server_pid.is_some() && resumed.nodes[0].pid.is_some());
     assert_eq!(world.exec("reboot-0", &["/bin/true"]), 0);

@@ -28,6 +28,7 @@ fn this_machine() {
     std::fs::set_permissions(folder.path(), open).unwrap();
     let subject = Subject {
         root: folder.path().join("a/b"),
+        exists: false,
         port: None,
         cgroup: "/transom-preflight-test".into(),
         program: "/proc/self/exe".into(),
@@ -43,6 +44,7 @@ fn obstacles() {
     let port = taken.local_addr().unwrap().port();
     let subject = Subject {
         root: PathBuf::from("/tmp"),
+        exists: false,
         port: Some(port),
         cgroup: "/transom-preflight-test-2".into(),
         program: "/absent".into(),
@@ -68,6 +70,7 @@ fn check_lack(change: impl FnOnce(&mut Facts), expect: Expect) {
     change(&mut facts);
     let subject = Subject {
         root: "/var/lib/transom".into(),
+        exists: false,
         port: Some(6443),
         cgroup: "/transom-default".into(),
         program: "/usr/bin/transom".into(),

@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     unneeded: VecDeque<RowName>,
     broken: Option<Broken>,
     expired: Option<Instant>,
+    /// The last batch found no room.
+    out_of_room: bool,
 }
 
 /// The log failed, and did not open again yet.
@@ -71,6 +73,7 @@ impl Engine {
             unneeded,
             broken: None,
             expired: None,
+            out_of_room: false,
         }
     }
 
@@ -176,6 +179,8 @@ impl Engine {
                         key,
                         path,
                         reason: reason.clone(),
+                        next_step: "delete objects or raise the limit; \
+                                    history is given back by compaction",
                     }),
                 );
                 continue;
@@ -206,11 +211,23 @@ impl Engine {
         let in_log = match &logged {
             Ok(()) => {
                 self.settled(Ok(()), durability);
+                if std::mem::take(&mut self.out_of_room) {
+                    tracing::info!(path = %self.parts.path.display(), "there is room again");
+                }
                 self.parts.core.publish(stage);
                 self.retain();
                 true
             }
-            Err(LogError::Full(_)) => false,
+            Err(LogError::Full(cause)) => {
+                if !std::mem::replace(&mut self.out_of_room, true) {
+                    tracing::error!(
+                        path = %self.parts.path.display(),
+                        err = %base::Chain(cause),
+                        "no room for writes: free space on the store's file system"
+                    );
+                }
+                false
+            }
             Err(LogError::Broken(cause)) => {
                 tracing::error!(
                     path = %self.parts.path.display(),
@@ -475,6 +492,7 @@ impl Engine {
                 key,
                 path,
                 reason: cause.to_string(),
+                next_step: "free space on its file system",
             },
             Err(LogError::Broken(cause)) if self.broken.is_some() => StoreError::Unknown {
                 key,
