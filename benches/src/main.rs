@@ -6,6 +6,7 @@
 //! figures follow the disk: hence the flush probe beside them.
 
 mod cluster;
+mod compare;
 mod load;
 mod pods;
 mod probe;
@@ -23,6 +24,19 @@ use report::{Figure, Report};
 
 /// Everything together, the cluster's end not included.
 const MEASURE_WITHIN: Duration = Duration::from_secs(165);
+
+/// Both sides together.
+const COMPARE_WITHIN: Duration = Duration::from_secs(900);
+
+/// `compare --upstream FOLDER`: the folder of upstream's programs.
+fn compare_with() -> Result<Option<PathBuf>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        ["compare", "--upstream", folder] => Ok(Some(folder.into())),
+        _ => bail!("known: no words, or compare --upstream FOLDER"),
+    }
+}
 
 fn main() -> ExitCode {
     if !rustix::process::geteuid().is_root() {
@@ -46,6 +60,16 @@ fn run() -> Result<()> {
         .enable_all()
         .build()
         .context("start the async runtime")?;
+    if let Some(upstream) = compare_with()? {
+        return runtime.block_on(async {
+            tokio::select! {
+                outcome = tokio::time::timeout(COMPARE_WITHIN, compare::run(&fixture, &upstream)) => {
+                    outcome.unwrap_or_else(|_| bail!("not done after {COMPARE_WITHIN:?}"))
+                }
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            }
+        });
+    }
     let mut report = Report::default();
     let outcome = runtime.block_on(async {
         tokio::select! {

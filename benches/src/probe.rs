@@ -12,8 +12,14 @@ use crate::report::{Figure, percentile};
 const ROUNDS: usize = 200;
 const BYTES: usize = 2048;
 
-/// Median of appending 2 KiB and fdatasync.
+/// The probe as a row.
 pub(crate) fn flush(folder: &Path, name: &str) -> Result<Figure> {
+    let median = flush_ms(folder)?;
+    Ok(Figure::new(format!("{name} (2 KiB, median)"), "ms", median))
+}
+
+/// Median of appending 2 KiB and fdatasync.
+pub(crate) fn flush_ms(folder: &Path) -> Result<f64> {
     let path = folder.join("flush-probe");
     let mut file = OpenOptions::new()
         .create(true)
@@ -30,6 +36,5 @@ pub(crate) fn flush(folder: &Path, name: &str) -> Result<Figure> {
     }
     std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     taken.sort_by(f64::total_cmp);
-    let median = percentile(&taken, 0.5);
-    Ok(Figure::new(format!("{name} (2 KiB, median)"), "ms", median))
+    Ok(percentile(&taken, 0.5))
 }

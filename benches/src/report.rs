@@ -70,7 +70,7 @@ impl Report {
 }
 
 /// Three digits are more than the machine repeats.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),

@@ -16,41 +16,60 @@ use crate::report::{Figure, line};
 const SETTLE: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(20);
 
-/// A process of the cluster.
-struct Process {
+/// A process under measurement.
+pub(crate) struct Process {
     folder: PathBuf,
     name: String,
+}
+
+impl Process {
+    pub(crate) fn new(id: u32, name: &str) -> Self {
+        Self {
+            folder: PathBuf::from(format!("/proc/{id}")),
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// Waits, then measures.
 pub(crate) async fn idle(fixture: &Fixture) -> Result<Vec<Figure>> {
     sleep(SETTLE).await;
-    let processes = processes(&fixture.name)?;
-    ensure!(!processes.is_empty(), "found no process of the cluster");
-    let mut total_kib = 0;
-    for process in &processes {
-        let kib = pss_kib(&process.folder)?;
-        total_kib += kib;
-        line(&format!("  {:>7} KiB  {}", kib, process.name));
-    }
+    let processes = of_cluster(&fixture.name)?;
+    let total_mib = pss_mib(&processes)?;
     let (before, start) = (ticks(&processes), Instant::now());
     sleep(WATCH).await;
     let used = ticks(&processes).saturating_sub(before);
-    let per_second = rustix::param::clock_ticks_per_second() as f64;
-    let share = used as f64 / per_second / start.elapsed().as_secs_f64() * 100.0;
+    let share = share(used, start.elapsed());
     Ok(vec![
         Figure::new(
             format!("idle node PSS, {} processes", processes.len()),
             "MiB",
-            total_kib as f64 / 1024.0,
+            total_mib,
         )
         .limit(100.0),
         Figure::new("idle processor time over 20 s", "% of core", share).limit(0.5),
     ])
 }
 
+/// Proportional set size of all together.
+pub(crate) fn pss_mib(processes: &[Process]) -> Result<f64> {
+    let mut total_kib = 0;
+    for process in processes {
+        let kib = pss_kib(&process.folder)?;
+        total_kib += kib;
+        line(&format!("  {:>7} KiB  {}", kib, process.name));
+    }
+    Ok(total_kib as f64 / 1024.0)
+}
+
+/// Clock ticks as a share of one core, in percent.
+pub(crate) fn share(ticks: u64, span: Duration) -> f64 {
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    ticks as f64 / per_second / span.as_secs_f64() * 100.0
+}
+
 /// All whose control group carries the cluster's name.
-fn processes(cluster: &str) -> Result<Vec<Process>> {
+pub(crate) fn of_cluster(cluster: &str) -> Result<Vec<Process>> {
     let group = format!("/transom-{cluster}-");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("read /proc")? {
@@ -66,6 +85,7 @@ fn processes(cluster: &str) -> Result<Vec<Process>> {
         let name = format!("{program} {}", words.next().unwrap_or_default());
         found.push(Process { folder, name });
     }
+    ensure!(!found.is_empty(), "found no process of the cluster");
     Ok(found)
 }
 
@@ -78,7 +98,7 @@ fn pss_kib(process: &Path) -> Result<u64> {
 }
 
 /// User and system time so far, in clock ticks; of a process that ended: nothing.
-fn ticks(processes: &[Process]) -> u64 {
+pub(crate) fn ticks(processes: &[Process]) -> u64 {
     let of = |process: &Process| -> Option<u64> {
         let text = fs::read_to_string(process.folder.join("stat")).ok()?;
         // The name in brackets may hold spaces; utime and stime are fields 14 and 15 of proc(5).
