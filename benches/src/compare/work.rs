@@ -183,9 +183,8 @@ impl Side {
                 ready.wait().await;
                 let mut seen = 0;
                 while seen < WATCHED_WRITES {
-                    match watch.next().await.context("the watch ended")?? {
-                        WatchEvent::Added(_) => seen += 1,
-                        _ => {}
+                    if let WatchEvent::Added(_) = watch.next().await.context("the watch ended")?? {
+                        seen += 1;
                     }
                 }
                 anyhow::Ok(())
