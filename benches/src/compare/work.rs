@@ -183,7 +183,9 @@ impl Side {
                 ready.wait().await;
                 let mut seen = 0;
                 while seen < WATCHED_WRITES {
-                    if let WatchEvent::Added(_) = watch.next().await.context("the watch ended")?? {
+                    if let WatchEvent::Added(_) =
+                        watch.next().await.context("the watch ended")??
+                    {
                         seen += 1;
                     }
                 }

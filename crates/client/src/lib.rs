@@ -11,7 +11,6 @@ mod object;
 mod queue;
 mod reflector;
 mod request;
-mod scan;
 mod watch;
 
 pub use cache::{Cache, Change, IndexFn};

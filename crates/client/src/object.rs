@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use schema::{Dom, SyntaxError};
 
-use crate::scan;
+use schema::scan;
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use transport::{Body, Transport};
 
 use crate::error::read_status;
-use crate::{Error, Object, Watch, scan};
+use schema::scan;
+
+use crate::{Error, Object, Watch};
 
 /// No single answer but a list is larger; a list is bounded by the server's page.
 const ANSWER_LIMIT_BYTES: usize = 1 << 30;

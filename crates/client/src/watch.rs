@@ -4,7 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use transport::Body;
 
 use crate::error::read_status;
-use crate::{Error, Object, scan};
+use schema::scan;
+
+use crate::{Error, Object};
 
 /// One frame.
 #[derive(Debug)]

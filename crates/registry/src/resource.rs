@@ -252,6 +252,25 @@ impl Selectable {
         }
     }
 
+    /// Its value, read from an object's bytes; none: only the document can tell.
+    pub fn scan(&self, object: &[u8]) -> Option<String> {
+        let Field::Path(path, absent) = &self.field else {
+            return None;
+        };
+        let mut at = Some(object);
+        for key in path {
+            at = at.and_then(|bytes| schema::scan::member(bytes, key));
+        }
+        match at {
+            None | Some(b"null") => Some(absent.to_string()),
+            Some(value) if value.starts_with(b"\"") => {
+                schema::scan::plain_string(value).map(str::to_owned)
+            }
+            Some(value) if value.starts_with(b"{") || value.starts_with(b"[") => None,
+            Some(value) => std::str::from_utf8(value).ok().map(str::to_owned),
+        }
+    }
+
     /// Its value.
     pub fn read(&self, object: Ref<'_>) -> String {
         match &self.field {
@@ -474,6 +493,16 @@ impl Resource {
                 Some(field.read(object))
             }
         }
+    }
+
+    /// The same from an object's bytes; none: only the document can tell.
+    pub fn scan(&self, object: &[u8], name: &str) -> Option<String> {
+        if let Some(key) = name.strip_prefix("metadata.") {
+            let value = schema::scan::member(schema::scan::member(object, "metadata")?, key)?;
+            return schema::scan::plain_string(value).map(str::to_owned);
+        }
+        let field = self.selectable.iter().find(|field| field.name == name)?;
+        field.scan(object)
     }
 
     /// Whether selectors may name the field.

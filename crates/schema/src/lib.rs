@@ -9,6 +9,7 @@ mod names;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
+pub mod scan;
 pub mod table;
 pub mod yaml;
 

@@ -7,8 +7,8 @@ use api::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use schema::Dom;
 use schema::protobuf::{ListHead, list_message, wrap};
+use schema::{Dom, scan};
 use store::{KeyValue, Range, Revision};
 use transport::{Body, Response};
 
@@ -28,19 +28,27 @@ pub(super) struct Selected {
     pub(super) remaining: Option<i64>,
 }
 
-/// Whether a document is selected.
-pub(super) fn matches(call: &Call, options: &ListOptions, dom: &Dom) -> bool {
-    let object = dom.as_ref();
-    if !api::meta::of(object).matches(&options.labels) {
+/// Whether a stored object is selected. Of its bytes only what the selectors name is read.
+pub(super) fn selects(call: &Call, options: &ListOptions, stored: &[u8]) -> bool {
+    if !options.labels.is_empty() && !labels_match(&options.labels, stored) {
         return false;
     }
+    let mut document = None;
     options.fields.terms().iter().all(|term| {
-        let value = call
-            .resource()
-            .field(object, &term.field)
-            .unwrap_or_default();
+        let scanned = call.resource().scan(stored, &term.field);
+        let value = scanned.unwrap_or_else(|| {
+            let dom = document.get_or_insert_with(|| object::parse(stored, 0));
+            let value = call.resource().field(dom.as_ref(), &term.field);
+            value.unwrap_or_default()
+        });
         (value == term.value) == term.equal
     })
+}
+
+/// Keys and values of labels need no escapes in JSON.
+fn labels_match(selector: &api::labels::Selector, stored: &[u8]) -> bool {
+    let labels = scan::member(stored, "metadata").and_then(|meta| scan::member(meta, "labels"));
+    selector.matches(|key| labels.and_then(|all| scan::plain_string(scan::member(all, key)?)))
 }
 
 impl Call {
@@ -124,9 +132,7 @@ impl Call {
             let last = page.items.last().map(|kv| kv.key.clone());
             let count = page.items.len();
             for (index, kv) in page.items.into_iter().enumerate() {
-                if !everything
-                    && !matches(self, options, &object::parse(&kv.value, kv.mod_revision.0))
-                {
+                if !everything && !selects(self, options, &kv.value) {
                     continue;
                 }
                 let key = kv.key.clone();

@@ -19,7 +19,7 @@ use schema::Dom;
 use store::{Event, EventKind, Revision, Watcher};
 use transport::{Body, BodySender, Response};
 
-use super::read::matches;
+use super::read::selects;
 use super::{Call, store_error};
 use crate::negotiate::{Encoding, Form};
 use crate::options::ListOptions;
@@ -181,14 +181,8 @@ impl Stream {
     async fn event(&mut self, event: &Event) -> bool {
         let revision = event.kv.mod_revision.0;
         let everything = self.options.is_everything();
-        let selected = |kv: &store::KeyValue| {
-            everything
-                || matches(
-                    &self.call,
-                    &self.options,
-                    &object::parse(&kv.value, revision),
-                )
-        };
+        let selected =
+            |kv: &store::KeyValue| everything || selects(&self.call, &self.options, &kv.value);
         let is = event.kind == EventKind::Put && selected(&event.kv);
         let was = event.prev.as_ref().is_some_and(selected);
         let (word, value) = match (was, is) {

@@ -7,15 +7,24 @@
 use std::ops::Range;
 
 /// The members of the JSON object at the start of `bytes`, as (key, value) ranges.
-pub(crate) fn members(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+pub fn members(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    let mut found = Vec::new();
+    walk(bytes, |key, value| {
+        found.push((key, value));
+        false
+    })?;
+    Some(found)
+}
+
+/// Shows the members of an object one after the other, until one is the one.
+fn walk(bytes: &[u8], mut enough: impl FnMut(Range<usize>, Range<usize>) -> bool) -> Option<()> {
     let mut at = skip_space(bytes, 0);
     if bytes.get(at) != Some(&b'{') {
         return None;
     }
-    let mut found = Vec::new();
     at = skip_space(bytes, at + 1);
     if bytes.get(at) == Some(&b'}') {
-        return Some(found);
+        return Some(());
     }
     loop {
         let key_end = skip_string(bytes, at)?;
@@ -26,18 +35,20 @@ pub(crate) fn members(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>>
         }
         let start = skip_space(bytes, at + 1);
         let end = skip_value(bytes, start)?;
-        found.push((key, start..end));
+        if enough(key, start..end) {
+            return Some(());
+        }
         at = skip_space(bytes, end);
         match bytes.get(at)? {
             b',' => at = skip_space(bytes, at + 1),
-            b'}' => return Some(found),
+            b'}' => return Some(()),
             _ => return None,
         }
     }
 }
 
 /// The elements of the JSON array at the start of `bytes`.
-pub(crate) fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
+pub fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     let mut at = skip_space(bytes, 0);
     if bytes.get(at) != Some(&b'[') {
         return None;
@@ -59,16 +70,21 @@ pub(crate) fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
     }
 }
 
-/// The value of a member of the object at the start of `bytes`.
-pub(crate) fn member<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let (_, value) = members(bytes)?
-        .into_iter()
-        .find(|(key, _)| &bytes[key.clone()] == name.as_bytes())?;
-    Some(&bytes[value])
+/// The value of a member of the object at the start of `bytes`. What follows it is not read.
+pub fn member<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    walk(bytes, |key, value| {
+        let hit = bytes.get(key) == Some(name.as_bytes());
+        if hit {
+            found = bytes.get(value);
+        }
+        hit
+    })?;
+    found
 }
 
 /// A JSON string without escapes, as the names, uids and versions that the server writes.
-pub(crate) fn plain_string(value: &[u8]) -> Option<&str> {
+pub fn plain_string(value: &[u8]) -> Option<&str> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if inner.contains(&b'\\') {
         return None;
