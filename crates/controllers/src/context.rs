@@ -8,6 +8,7 @@ use base::{Chain, Clock, Shutdown, tasks};
 use client::{Client, Error, Recorder, WorkQueue};
 
 use crate::informers::Informers;
+use crate::node_ranges::PodRanges;
 
 /// A row of the table.
 pub struct Controller {
@@ -35,6 +36,8 @@ pub struct Context {
     pub shutdown: Shutdown,
     /// The CA bundle that pods verify the API server with, PEM.
     pub root_ca: Arc<str>,
+    /// What nodes get their shares of.
+    pub pod_ranges: Arc<PodRanges>,
 }
 
 /// Starts every controller; `client_for` gives the API under an identity.

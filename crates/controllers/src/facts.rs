@@ -21,7 +21,7 @@ pub(crate) struct Facts<T> {
 type StepHandler<T> = Box<dyn Fn(&Step<'_, T>) + Send + Sync>;
 
 struct State<T> {
-    all: HashMap<Key, Arc<T>>,
+    all: BTreeMap<Key, Arc<T>>,
     bins: HashMap<String, BTreeMap<Key, Arc<T>>>,
 }
 
@@ -64,7 +64,7 @@ impl<T: Send + Sync + 'static> Facts<T> {
     pub(crate) fn of(context: &Context, gvr: [&str; 3], reader: Reader<T>) -> Self {
         context.informers.shared(|| {
             let state = Arc::new(RwLock::new(State {
-                all: HashMap::new(),
+                all: BTreeMap::new(),
                 bins: HashMap::new(),
             }));
             let handlers: Arc<RwLock<Vec<StepHandler<T>>>> = Arc::default();
@@ -133,6 +133,11 @@ impl<T: Send + Sync + 'static> Facts<T> {
         here.into_iter()
             .flat_map(|objects| objects.values().cloned())
             .collect()
+    }
+
+    /// All, ordered by key.
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        self.state.read().all.values().cloned().collect()
     }
 }
 

@@ -12,14 +12,19 @@ mod garbage;
 mod informers;
 mod namespace;
 mod node_lifecycle;
+mod node_ranges;
+mod nodes;
 mod per_namespace;
+mod pod_garbage;
 mod protection;
 mod quota;
 mod replicaset;
 mod workload;
+mod taint_eviction;
 
 pub use context::{Context, Controller, start_all};
 pub use informers::Informers;
+pub use node_ranges::PodRanges;
 
 /// All controllers, each a row.
 pub const CONTROLLERS: &[Controller] = &[
@@ -92,5 +97,20 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "endpointslice-mirroring-controller",
         identity: "system:serviceaccount:kube-system:endpointslicemirroring-controller",
         start: endpoint::start_mirroring,
+    },
+    Controller {
+        name: "taint-eviction-controller",
+        identity: "system:serviceaccount:kube-system:node-controller",
+        start: taint_eviction::start,
+    },
+    Controller {
+        name: "pod-garbage-collector-controller",
+        identity: "system:serviceaccount:kube-system:pod-garbage-collector",
+        start: pod_garbage::start,
+    },
+    Controller {
+        name: "node-ipam-controller",
+        identity: "system:serviceaccount:kube-system:node-controller",
+        start: node_ranges::start,
     },
 ];

@@ -104,6 +104,7 @@ impl SimCluster {
             clock: shared.clone(),
             shutdown: shutdown.clone(),
             root_ca: "simulated CA".into(),
+            pod_ranges: Arc::default(),
         };
         controllers::start_all(controllers::CONTROLLERS, &context, |identity| {
             client_as(&server, identity, &mut rng)

@@ -110,7 +110,7 @@ async fn serve(config: ServerConfig) -> Result<()> {
             identity.rsplit(':').next().unwrap_or(identity),
         )
     };
-    start_controllers(&client_for, &ca, &clock, &shutdown);
+    start_controllers(&client_for, &ca, &config, &clock, &shutdown);
     start_scheduler(client_for("system:kube-scheduler"), &clock, &shutdown);
     shutdown.wait().await;
     tracing::info!("the control plane ends");
@@ -150,6 +150,7 @@ fn service_account_key(path: &Path) -> Result<KeyPair> {
 fn start_controllers(
     client_for: &dyn Fn(&str) -> Client,
     ca: &[u8],
+    config: &ServerConfig,
     clock: &Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) {
@@ -162,8 +163,21 @@ fn start_controllers(
         clock: clock.clone(),
         shutdown: shutdown.clone(),
         root_ca: String::from_utf8_lossy(ca).into(),
+        pod_ranges: Arc::new(pod_ranges(config)),
     };
     controllers::start_all(controllers::CONTROLLERS, &context, client_for);
+}
+
+fn pod_ranges(config: &ServerConfig) -> controllers::PodRanges {
+    let settled = config.nodes.iter();
+    controllers::PodRanges {
+        ranges: config.pod_ranges.clone(),
+        mask_v4: config.node_mask_v4,
+        mask_v6: config.node_mask_v6,
+        settled: settled
+            .map(|node| (node.name.clone(), node.pod_ranges.clone()))
+            .collect(),
+    }
 }
 
 fn start_scheduler(client: Client, clock: &Arc<dyn Clock>, shutdown: &Shutdown) {

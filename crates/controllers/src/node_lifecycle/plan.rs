@@ -11,10 +11,13 @@ pub(super) const GRACE: Duration = Duration::from_secs(50);
 /// The conditions that become Unknown with the node.
 const CONDITIONS: &[&str] = &["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+
 /// (condition, its status, taint).
 const TAINTS: &[(&str, &str, &str)] = &[
-    ("Ready", "False", "node.kubernetes.io/not-ready"),
-    ("Ready", "Unknown", "node.kubernetes.io/unreachable"),
+    ("Ready", "False", NOT_READY),
+    ("Ready", "Unknown", UNREACHABLE),
     (
         "MemoryPressure",
         "True",
@@ -30,6 +33,17 @@ const TAINTS: &[(&str, &str, &str)] = &[
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
+/// What may be done about NoExecute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evict {
+    /// The node's pods may lose it.
+    Begin,
+    /// Not now; where it has begun it goes on.
+    GoOn,
+    /// Not at all.
+    Stop,
+}
+
 /// What to write, if anything.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -39,7 +53,7 @@ pub(super) struct Plan {
     pub(super) taints: Option<Vec<Dom>>,
 }
 
-pub(super) fn plan(node: Ref<'_>, silent_for: Duration, now: Timestamp) -> Plan {
+pub(super) fn plan(node: Ref<'_>, silent_for: Duration, now: Timestamp, evict: Evict) -> Plan {
     let status_of = |kind: &str| {
         node.get("status")
             .and_then(|status| status.items("conditions").find(|c| c.str("type") == kind))
@@ -57,11 +71,16 @@ pub(super) fn plan(node: Ref<'_>, silent_for: Duration, now: Timestamp) -> Plan 
             status_of(kind)
         }
     };
+    let begun = node.get("spec").is_some_and(|spec| {
+        spec.items("taints")
+            .any(|taint| is_lost(taint.str("key")) && taint.str("effect") == "NoExecute")
+    });
+    let evicts = evict == Evict::Begin || (evict == Evict::GoOn && begun);
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     for (kind, status, taint) in TAINTS {
         if effective(kind) == *status {
             wanted.push((taint, "NoSchedule"));
-            if *kind == "Ready" {
+            if *kind == "Ready" && evicts {
                 wanted.push((taint, "NoExecute"));
             }
         }
@@ -108,6 +127,11 @@ pub(super) fn plan(node: Ref<'_>, silent_for: Duration, now: Timestamp) -> Plan 
         plan.taints = Some(taints);
     }
     plan
+}
+
+/// Is it a taint of a node that is lost?
+pub(super) fn is_lost(taint: &str) -> bool {
+    matches!(taint, NOT_READY | UNREACHABLE)
 }
 
 fn unknown(node: Ref<'_>, now: Timestamp) -> Dom {
@@ -157,9 +181,14 @@ mod tests {
 
     #[track_caller]
     fn check(node: &str, silent_seconds: u64, expected: Expect) {
+        check_evict(node, silent_seconds, Evict::Begin, expected);
+    }
+
+    #[track_caller]
+    fn check_evict(node: &str, silent_seconds: u64, evict: Evict, expected: Expect) {
         let dom = Dom::parse_json(node.as_bytes()).unwrap();
         let silent = Duration::from_secs(silent_seconds);
-        let plan = plan(dom.as_ref(), silent, Timestamp::UNIX_EPOCH);
+        let plan = plan(dom.as_ref(), silent, Timestamp::UNIX_EPOCH, evict);
         let taints = plan.taints.map(|taints| {
             let words = taints.iter().map(|taint| {
                 let taint = taint.as_ref();
@@ -208,6 +237,35 @@ mod tests {
             expect![[
                 r#"status -, taints Some("node.kubernetes.io/disk-pressure:NoSchedule node.kubernetes.io/unschedulable:NoSchedule")"#
             ]],
+        );
+    }
+
+    /// NoExecute waits its turn, changes its key at once, and goes when all nodes seem dead.
+    #[test]
+    fn eviction_has_a_pace() {
+        check_evict(
+            READY,
+            50,
+            Evict::GoOn,
+            expect![[
+                r#"status unknown, taints Some("node.kubernetes.io/unreachable:NoSchedule")"#
+            ]],
+        );
+        let begun = r#"{"spec":{"taints":[{"key":"node.kubernetes.io/not-ready","effect":"NoSchedule"},{"key":"node.kubernetes.io/not-ready","effect":"NoExecute"}]},
+            "status":{"conditions":[{"type":"Ready","status":"Unknown"}]}}"#;
+        check_evict(
+            begun,
+            50,
+            Evict::GoOn,
+            expect![[
+                r#"status -, taints Some("node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute")"#
+            ]],
+        );
+        check_evict(
+            begun,
+            50,
+            Evict::Stop,
+            expect![[r#"status -, taints Some("node.kubernetes.io/unreachable:NoSchedule")"#]],
         );
     }
 }

@@ -1,0 +1,160 @@
+//! Gives nodes their share of the cluster's pod ranges, unless they carry one already.
+//!
+//! What a node carries is never changed. A share that is being written is remembered until the
+//! node shows it, so that two nodes never get the same one.
+//! Source: kubernetes v1.36.3 pkg/controller/nodeipam/ipam/range_allocator.go.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::Gvr;
+use client::{Error, EventType, Key, Patch, Reference, WorkQueue};
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use schema::Dom;
+
+use crate::context::{Context, work};
+use crate::facts::Facts;
+use crate::node_ranges::plan::share;
+use crate::nodes::{self, Node};
+
+/// The ranges that pods of all nodes share. Without ranges nodes get none from here.
+#[derive(Clone, Debug, Default)]
+pub struct PodRanges {
+    /// At most one a family.
+    pub ranges: Vec<IpNet>,
+    /// Length of a node's share of an IPv4 range.
+    pub mask_v4: u8,
+    /// Length of a node's share of an IPv6 range.
+    pub mask_v6: u8,
+    /// Shares that are settled before their node registers.
+    pub settled: Vec<(String, Vec<IpNet>)>,
+}
+
+struct Shares {
+    context: Context,
+    ranges: Arc<PodRanges>,
+    nodes: Facts<Node>,
+    /// Shares on their way to their nodes.
+    sent: Mutex<HashMap<String, Vec<IpNet>>>,
+}
+
+pub(crate) fn start(context: Context) {
+    let ranges = context.pod_ranges.clone();
+    if ranges.ranges.is_empty() {
+        return;
+    }
+    let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
+    let (add, known) = (queue.clone(), nodes::nodes(&context));
+    let nodes = known.clone().on_step(move |step| match &step.new {
+        Some(node) if node.pod_ranges.is_empty() => add.add(node.name.clone()),
+        Some(_) => {}
+        // A share is free again: somebody may wait for one.
+        None => {
+            let all = known.all().into_iter();
+            let waiting = all.filter(|node| node.pod_ranges.is_empty());
+            waiting.for_each(|node| add.add(node.name.clone()));
+        }
+    });
+    let all = Arc::new(Shares {
+        context: context.clone(),
+        ranges,
+        nodes,
+        sent: Mutex::default(),
+    });
+    work("node-ipam-controller", &context, &queue, move |name| {
+        let all = all.clone();
+        async move { all.sync(&name).await }
+    });
+}
+
+impl Shares {
+    async fn sync(&self, name: &str) -> Result<(), Error> {
+        self.nodes.synced().await;
+        let Some(node) = self.nodes.get(&Key::new("", name)) else {
+            self.sent.lock().remove(name);
+            return Ok(());
+        };
+        if !node.pod_ranges.is_empty() || node.terminating {
+            return Ok(());
+        }
+        let Some(chosen) = self.choose(name) else {
+            let about = Reference {
+                api_version: "v1".to_owned(),
+                kind: "Node".to_owned(),
+                name: name.to_owned(),
+                uid: node.uid.clone(),
+                ..Reference::default()
+            };
+            let reason = "CIDRNotAvailable";
+            let message = format!("Node {name} status is now: {reason}");
+            self.context
+                .recorder
+                .record(&about, EventType::Normal, reason, message);
+            return Ok(());
+        };
+        let nodes = self.context.client.resource(&Gvr::new("", "v1", "nodes"));
+        let patch = Patch::Strategic(patch(&node.uid, &chosen).into());
+        match nodes.patch(name, "", patch).await {
+            Ok(_) => Ok(()),
+            // Gone, or somebody else gave it one.
+            Err(error) if error.is_not_found() || error.is_conflict() || error.code() == 422 => {
+                self.sent.lock().remove(name);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn choose(&self, name: &str) -> Option<Vec<IpNet>> {
+        let mut sent = self.sent.lock();
+        if let Some(known) = sent.get(name) {
+            return Some(known.clone());
+        }
+        let settled = self.ranges.settled.iter().find(|(node, _)| node == name);
+        let chosen = match settled {
+            Some((_, share)) => share.clone(),
+            None => {
+                let mut used: Vec<IpNet> = Vec::new();
+                for node in self.nodes.all() {
+                    // Shown by its node: no need to remember it here.
+                    if !node.pod_ranges.is_empty() {
+                        sent.remove(&node.name);
+                    }
+                    used.extend(
+                        node.pod_ranges
+                            .iter()
+                            .filter_map(|text| text.parse::<IpNet>().ok()),
+                    );
+                }
+                used.extend(sent.values().flatten());
+                let reserved = self.ranges.settled.iter().flat_map(|(_, share)| share);
+                used.extend(reserved);
+                share(&self.ranges, &used)?
+            }
+        };
+        sent.insert(name.to_owned(), chosen.clone());
+        Some(chosen)
+    }
+}
+
+fn patch(uid: &str, ranges: &[IpNet]) -> Vec<u8> {
+    let mut dom = Dom::new();
+    let root = dom.new_map();
+    dom.set_root(root);
+    let metadata = dom.ensure_map(root, "metadata");
+    dom.set_str(metadata, "uid", uid);
+    let spec = dom.ensure_map(root, "spec");
+    for (index, range) in ranges.iter().enumerate() {
+        let text = range.to_string();
+        if index == 0 {
+            dom.set_str(spec, "podCIDR", &text);
+        }
+        let list = dom.ensure_list(spec, "podCIDRs");
+        let entry = dom.new_str(&text);
+        dom.push(list, entry);
+    }
+    dom.to_json(root)
+}
