@@ -19,8 +19,8 @@ mod pod_garbage;
 mod protection;
 mod quota;
 mod replicaset;
-mod workload;
 mod taint_eviction;
+mod workload;
 
 pub use context::{Context, Controller, start_all};
 pub use informers::Informers;
