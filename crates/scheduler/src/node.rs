@@ -1,19 +1,22 @@
-//! What the scheduler keeps of a node, with the sums over its pods.
+//! What the scheduler keeps of a node: facts of the object, and the sums over its pods.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use api::Quantity;
 use client::Object;
 
-use crate::{PodInfo, Resources, pod::HostPort};
+use crate::pod::{self, HostPort};
+use crate::resources::add_scalars;
+use crate::{Labels, PodInfo, Resources};
 
-/// See the module's header.
-#[derive(Clone, Debug, Default)]
+/// The facts of a Node object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Name.
     pub name: String,
     /// Labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Taints.
     pub taints: Vec<Taint>,
     /// Cordoned.
@@ -22,12 +25,6 @@ pub struct NodeInfo {
     pub allocatable: Resources,
     /// How many pods it takes.
     pub allowed_pods: i64,
-    /// What its pods asked for.
-    pub requested: Resources,
-    /// How many pods it has.
-    pub pods: i64,
-    /// Host ports in use.
-    pub host_ports: Vec<HostPort>,
     /// Image name → size.
     pub images: HashMap<String, i64>,
 }
@@ -39,12 +36,47 @@ pub struct Taint {
     pub key: String,
     /// Value.
     pub value: String,
-    /// NoSchedule, PreferNoSchedule or NoExecute.
-    pub effect: String,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// A taint's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// No new pods.
+    NoSchedule,
+    /// Rather no new pods.
+    PreferNoSchedule,
+    /// No pods at all.
+    NoExecute,
+    /// Nothing that this version knows.
+    Unknown,
+}
+
+impl Effect {
+    /// From its name.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "NoSchedule" => Self::NoSchedule,
+            "PreferNoSchedule" => Self::PreferNoSchedule,
+            "NoExecute" => Self::NoExecute,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its name.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+            Self::Unknown => "",
+        }
+    }
 }
 
 impl NodeInfo {
-    /// Reads a node; its pods are added with [`Self::add_pod`].
+    /// Reads a node.
     pub fn read(object: &Object) -> Option<Self> {
         let dom = object.parse().ok()?;
         let node = dom.as_ref();
@@ -53,15 +85,7 @@ impl NodeInfo {
             ..Self::default()
         };
         if let Some(metadata) = node.get("metadata") {
-            info.labels = metadata
-                .entries("labels")
-                .map(|(key, value)| {
-                    (
-                        key.to_owned(),
-                        value.as_str().unwrap_or_default().to_owned(),
-                    )
-                })
-                .collect();
+            info.labels = Labels::read(metadata, "labels");
         }
         if let Some(spec) = node.get("spec") {
             info.unschedulable = spec.bool("unschedulable").unwrap_or(false);
@@ -70,7 +94,7 @@ impl NodeInfo {
                 .map(|taint| Taint {
                     key: taint.str("key").to_owned(),
                     value: taint.str("value").to_owned(),
-                    effect: taint.str("effect").to_owned(),
+                    effect: Effect::parse(taint.str("effect")),
                 })
                 .collect();
         }
@@ -84,28 +108,81 @@ impl NodeInfo {
             for image in status.items("images") {
                 let size = image.int("sizeBytes").unwrap_or(0);
                 for name in image.items("names") {
-                    info.images
-                        .insert(name.as_str().unwrap_or_default().to_owned(), size);
+                    let name = pod::normalized(name.as_str().unwrap_or_default());
+                    info.images.insert(name, size);
                 }
             }
         }
         Some(info)
     }
+}
 
-    /// Counts a pod in.
-    pub fn add_pod(&mut self, pod: &PodInfo) {
-        self.requested.add(&pod.requests);
-        self.pods += 1;
-        self.host_ports.extend(pod.host_ports.iter().cloned());
+/// The numbers that every decision looks at, side by side: one node after the other is read
+/// from consecutive memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hot {
+    pub(crate) millicores: i64,
+    pub(crate) memory_bytes: i64,
+    pub(crate) ephemeral_storage_bytes: i64,
+    pub(crate) allowed_pods: i64,
+    pub(crate) used_millicores: i64,
+    pub(crate) used_memory_bytes: i64,
+    pub(crate) used_ephemeral_storage_bytes: i64,
+    pub(crate) pods: i64,
+    pub(crate) scored_millicores: i64,
+    pub(crate) scored_memory_bytes: i64,
+    pub(crate) unschedulable: bool,
+    pub(crate) tainted: bool,
+}
+
+impl Hot {
+    /// Takes over the facts of the object; the sums stay.
+    pub(crate) fn set_facts(&mut self, node: &NodeInfo) {
+        self.millicores = node.allocatable.millicores;
+        self.memory_bytes = node.allocatable.memory_bytes;
+        self.ephemeral_storage_bytes = node.allocatable.ephemeral_storage_bytes;
+        self.allowed_pods = node.allowed_pods;
+        self.unschedulable = node.unschedulable;
+        self.tainted = !node.taints.is_empty();
     }
 
-    /// Counts a pod out.
-    pub fn remove_pod(&mut self, pod: &PodInfo) {
-        self.requested.subtract(&pod.requests);
-        self.pods -= 1;
+    pub(crate) fn count(&mut self, pod: &PodInfo, sign: i64) {
+        self.used_millicores += sign * pod.requests.millicores;
+        self.used_memory_bytes += sign * pod.requests.memory_bytes;
+        self.used_ephemeral_storage_bytes += sign * pod.requests.ephemeral_storage_bytes;
+        self.pods += sign;
+        self.scored_millicores += sign * pod.scored.0;
+        self.scored_memory_bytes += sign * pod.scored.1;
+    }
+}
+
+/// What is on a node besides numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Load {
+    /// Scalars in use.
+    pub(crate) scalars: BTreeMap<String, i64>,
+    /// Host ports in use.
+    pub(crate) ports: Vec<HostPort>,
+    /// Its pods.
+    pub(crate) pods: Vec<Arc<PodInfo>>,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, pod: &Arc<PodInfo>) {
+        add_scalars(&mut self.scalars, &pod.requests.scalars, 1);
+        self.ports.extend(pod.host_ports.iter().cloned());
+        self.pods.push(pod.clone());
+    }
+
+    pub(crate) fn remove(&mut self, pod: &PodInfo) {
+        let Some(at) = self.pods.iter().position(|own| own.key == pod.key) else {
+            return;
+        };
+        let pod = self.pods.swap_remove(at);
+        add_scalars(&mut self.scalars, &pod.requests.scalars, -1);
         for port in &pod.host_ports {
-            if let Some(at) = self.host_ports.iter().position(|used| used == port) {
-                self.host_ports.swap_remove(at);
+            if let Some(at) = self.ports.iter().position(|used| used == port) {
+                self.ports.swap_remove(at);
             }
         }
     }

@@ -1,41 +1,80 @@
-//! The plugins: each a row with its filter and score. A filter's reasons use upstream's words,
-//! because people and tools search for them.
+//! The plugins: each a row with its filter and score, upstream's defaults.
 //!
-//! Source: kubernetes v1.36 pkg/scheduler/framework/plugins/{nodeunschedulable,nodename,
-//! tainttoleration,nodeaffinity,nodeports,noderesources,imagelocality}.
+//! A filter looks at one node and says what is against it; the first plugin with something to
+//! say speaks for the node. A score fills one number a node for all candidates at once. What a
+//! plugin works out once a decision is its `State` in the [`Cycle`](crate::decide::Cycle).
+//! Source: kubernetes v1.36.3 pkg/scheduler/apis/config/v1/default_plugins.go.
 
-mod affinity;
-mod fit;
+pub(crate) mod claims;
+pub(crate) mod disks;
+pub(crate) mod fit;
 mod image;
-mod taints;
+pub(crate) mod node_affinity;
+pub(crate) mod pod_affinity;
+pub(crate) mod reason;
+pub(crate) mod spread;
+pub(crate) mod taints;
+mod zone;
 
-use crate::{NodeInfo, PodInfo, Snapshot};
+pub(crate) use reason::Against;
 
-/// Why a node is no candidate: each entry counts once in the event.
-pub type Reasons = Vec<String>;
+use crate::decide::{Cycle, View};
 
-/// A filter and/or a score of 0–100.
+/// The highest score of one plugin for one node.
+pub(crate) const MAX_SCORE: i64 = 100;
+
+type Filter = fn(&Cycle<'_>, &View<'_>) -> Option<Against>;
+
+/// Fills the score of each candidate, 0 to 100; false: this pod does not concern the plugin.
+type Score = fn(&Cycle<'_>, &[u32], &mut [i64]) -> bool;
+
+/// A filter and/or a score.
 pub struct Plugin {
     /// Upstream's name.
     pub name: &'static str,
-    /// No reasons: the node is a candidate.
-    pub filter: Option<fn(&PodInfo, &NodeInfo) -> Reasons>,
-    /// Larger is better.
-    pub score: Option<fn(&PodInfo, &NodeInfo, &Snapshot) -> i64>,
     /// Factor of the score in the sum.
     pub weight: i64,
+    /// Whether the filter has anything to do for the pod.
+    pub(crate) concerns: fn(&Cycle<'_>) -> bool,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) score: Option<Score>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Plugin {
     const DEFAULT: Self = Self {
         name: "",
+        weight: 1,
+        concerns: |_| true,
         filter: None,
         score: None,
-        weight: 1,
     };
 }
 
-/// In order of filtering: the first with reasons speaks for the node.
+/// Rows of [`PLUGINS`] by name, for what refers to one.
+pub(crate) mod row {
+    pub(crate) const NODE_UNSCHEDULABLE: usize = 0;
+    pub(crate) const NODE_NAME: usize = 1;
+    pub(crate) const TAINT_TOLERATION: usize = 2;
+    pub(crate) const NODE_AFFINITY: usize = 3;
+    pub(crate) const NODE_PORTS: usize = 4;
+    pub(crate) const FIT: usize = 5;
+    pub(crate) const VOLUME_RESTRICTIONS: usize = 6;
+    pub(crate) const VOLUME_BINDING: usize = 7;
+    pub(crate) const VOLUME_ZONE: usize = 8;
+    pub(crate) const SPREAD: usize = 9;
+    pub(crate) const POD_AFFINITY: usize = 10;
+    /// After the table: what says no before any plugin.
+    pub(crate) const NO_NODES: usize = 30;
+    pub(crate) const CLAIMED_DEVICES: usize = 31;
+}
+
+/// In order of filtering.
 pub const PLUGINS: &[Plugin] = &[
     Plugin {
         name: "NodeUnschedulable",
@@ -44,23 +83,27 @@ pub const PLUGINS: &[Plugin] = &[
     },
     Plugin {
         name: "NodeName",
-        filter: Some(affinity::node_name),
+        concerns: |cycle| !cycle.pod.node_name.is_empty(),
+        filter: Some(node_affinity::node_name),
         ..Plugin::DEFAULT
     },
     Plugin {
         name: "TaintToleration",
+        weight: 3,
         filter: Some(taints::filter),
         score: Some(taints::score),
-        weight: 3,
+        ..Plugin::DEFAULT
     },
     Plugin {
         name: "NodeAffinity",
-        filter: Some(affinity::filter),
-        score: Some(affinity::score),
         weight: 2,
+        concerns: |cycle| cycle.node_affinity.restricts(),
+        filter: Some(node_affinity::filter),
+        score: Some(node_affinity::score),
     },
     Plugin {
         name: "NodePorts",
+        concerns: |cycle| !cycle.pod.host_ports.is_empty(),
         filter: Some(fit::ports),
         ..Plugin::DEFAULT
     },
@@ -69,6 +112,38 @@ pub const PLUGINS: &[Plugin] = &[
         filter: Some(fit::filter),
         score: Some(fit::least_allocated),
         ..Plugin::DEFAULT
+    },
+    Plugin {
+        name: "VolumeRestrictions",
+        concerns: |cycle| cycle.disks.concerns(cycle.pod),
+        filter: Some(disks::filter),
+        ..Plugin::DEFAULT
+    },
+    Plugin {
+        name: "VolumeBinding",
+        concerns: |cycle| cycle.claims.concerns(),
+        filter: Some(claims::filter),
+        ..Plugin::DEFAULT
+    },
+    Plugin {
+        name: "VolumeZone",
+        concerns: |cycle| cycle.claims.has_zones(),
+        filter: Some(zone::filter),
+        ..Plugin::DEFAULT
+    },
+    Plugin {
+        name: "PodTopologySpread",
+        weight: 2,
+        concerns: |cycle| cycle.spread.restricts(),
+        filter: Some(spread::filter),
+        score: Some(spread::score),
+    },
+    Plugin {
+        name: "InterPodAffinity",
+        weight: 2,
+        concerns: |cycle| cycle.affinity.restricts(),
+        filter: Some(pod_affinity::filter),
+        score: Some(pod_affinity::score),
     },
     Plugin {
         name: "NodeResourcesBalancedAllocation",
@@ -82,5 +157,21 @@ pub const PLUGINS: &[Plugin] = &[
     },
 ];
 
-/// The highest score of one plugin.
-pub(crate) const MAX_SCORE: i64 = 100;
+/// Scales to 0–100 against the largest; `reverse`: the largest becomes the worst.
+/// Source: kubernetes v1.36.3 pkg/scheduler/framework/plugins/helper/normalize_score.go.
+pub(crate) fn normalize(scores: &mut [i64], reverse: bool) {
+    let most = scores.iter().copied().max().unwrap_or(0);
+    if most <= 0 {
+        if reverse {
+            scores.fill(MAX_SCORE);
+        }
+        return;
+    }
+    for score in scores {
+        let scaled = MAX_SCORE * *score / most;
+        *score = if reverse { MAX_SCORE - scaled } else { scaled };
+    }
+}
+
+#[cfg(test)]
+mod tests;

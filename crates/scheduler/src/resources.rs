@@ -33,35 +33,57 @@ impl Resources {
 
     /// Adds one named amount.
     pub fn add_quantity(&mut self, name: &str, quantity: &Quantity) {
+        let sum = |a: i64, b: i64| a.saturating_add(b);
         match name {
-            "cpu" => self.millicores += quantity.millis(),
-            "memory" => self.memory_bytes += quantity.value(),
-            "ephemeral-storage" => self.ephemeral_storage_bytes += quantity.value(),
+            "cpu" => self.millicores = sum(self.millicores, quantity.millis()),
+            "memory" => self.memory_bytes = sum(self.memory_bytes, quantity.value()),
+            "ephemeral-storage" => {
+                self.ephemeral_storage_bytes = sum(self.ephemeral_storage_bytes, quantity.value());
+            }
             "pods" => {}
-            _ => *self.scalars.entry(name.to_owned()).or_default() += quantity.value(),
+            _ => {
+                let slot = self.scalars.entry(name.to_owned()).or_default();
+                *slot = sum(*slot, quantity.value());
+            }
         }
     }
 
-    /// Adds all of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.combine(other, 1);
+    /// One scalar, zero when absent.
+    pub fn scalar(&self, name: &str) -> i64 {
+        self.scalars.get(name).copied().unwrap_or(0)
     }
 
-    /// Takes all of `other` away.
-    pub fn subtract(&mut self, other: &Self) {
-        self.combine(other, -1);
+    /// Whether some amount of `self` is below that of `before`, among those that `wanted` has.
+    pub fn freed(&self, before: &Self, wanted: &Self) -> bool {
+        (wanted.millicores > 0 && before.millicores > self.millicores)
+            || (wanted.memory_bytes > 0 && before.memory_bytes > self.memory_bytes)
+            || (wanted.ephemeral_storage_bytes > 0
+                && before.ephemeral_storage_bytes > self.ephemeral_storage_bytes)
+            || wanted
+                .scalars
+                .iter()
+                .any(|(name, amount)| *amount > 0 && before.scalar(name) > self.scalar(name))
     }
+}
 
-    fn combine(&mut self, other: &Self, sign: i64) {
-        self.millicores += sign * other.millicores;
-        self.memory_bytes += sign * other.memory_bytes;
-        self.ephemeral_storage_bytes += sign * other.ephemeral_storage_bytes;
-        for (name, amount) in &other.scalars {
-            let slot = self.scalars.entry(name.clone()).or_default();
-            *slot += sign * amount;
-            if *slot == 0 {
-                self.scalars.remove(name);
+/// Adds `sign` times each of `more` to `sum`.
+pub(crate) fn add_scalars(
+    sum: &mut BTreeMap<String, i64>,
+    more: &BTreeMap<String, i64>,
+    sign: i64,
+) {
+    for (name, amount) in more {
+        match sum.get_mut(name) {
+            Some(slot) => {
+                *slot = slot.saturating_add(sign.saturating_mul(*amount));
+                if *slot == 0 {
+                    sum.remove(name);
+                }
             }
+            None if *amount != 0 => {
+                sum.insert(name.clone(), sign.saturating_mul(*amount));
+            }
+            None => {}
         }
     }
 }

@@ -110,8 +110,10 @@ impl SimCluster {
             client_as(&server, identity, &mut rng)
         });
         let own = client_as(&server, "system:kube-scheduler", &mut rng);
+        let clocked = shared.clone();
         let recorder = Recorder::start(own.clone(), "default-scheduler", "", shared, &shutdown);
         let scheduling = scheduler::Config {
+            clock: clocked,
             scheduler_name: "default-scheduler".to_owned(),
             recorder,
             rng: rng.child("scheduler"),

@@ -194,6 +194,7 @@ fn start_scheduler(client: Client, clock: &Arc<dyn Clock>, shutdown: &Shutdown) 
             scheduler_name: "default-scheduler".to_owned(),
             recorder,
             rng: Rng::from_os(),
+            clock: clock.clone(),
         };
         Box::pin(scheduler::run(client.clone(), config, ending.clone()))
     });

@@ -1,89 +1,146 @@
 //! Whether a pod's requests and ports fit, and how evenly.
+//!
+//! Source: kubernetes v1.36.3 pkg/scheduler/framework/plugins/noderesources/{fit,
+//! least_allocated,balanced_allocation}.go, plugins/nodeports.
 
-use crate::plugins::{MAX_SCORE, Reasons};
-use crate::{NodeInfo, PodInfo, Snapshot};
+use crate::decide::{Cycle, View};
+use crate::node::Hot;
+use crate::plugins::reason::Reason;
+use crate::plugins::{Against, MAX_SCORE};
+use crate::{NodeInfo, PodInfo};
 
-/// Requests that a container without any counts for in scores, so that such pods spread too.
-/// Source: kubernetes v1.36 pkg/scheduler/util/pod_resources.go.
-const DEFAULT_MILLICORES: i64 = 100;
-const DEFAULT_MEMORY_BYTES: i64 = 200 << 20;
-
-pub(super) fn ports(pod: &PodInfo, node: &NodeInfo) -> Reasons {
-    let clash = |port| node.host_ports.iter().any(|used| used.conflicts(port));
-    if pod.host_ports.iter().any(clash) {
-        return vec!["node(s) didn't have free ports for the requested pod ports".to_owned()];
-    }
-    Vec::new()
+pub(super) fn ports(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
+    let used = &view.load.ports;
+    let clash = |port| used.iter().any(|used| used.conflicts(port));
+    let clashes = cycle.pod.host_ports.iter().any(clash);
+    clashes.then(|| Against::for_now(Reason::Ports))
 }
 
-pub(super) fn filter(pod: &PodInfo, node: &NodeInfo) -> Reasons {
-    let mut reasons = Vec::new();
-    if node.pods + 1 > node.allowed_pods {
-        reasons.push("Too many pods".to_owned());
+pub(super) fn filter(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
+    let wanted = &cycle.pod.requests;
+    let hot = view.hot;
+    let over = |wanted: i64, used: i64, total: i64| wanted > 0 && wanted > total - used;
+    // The common case first: everything fits.
+    let fits = hot.pods < hot.allowed_pods
+        && !over(wanted.millicores, hot.used_millicores, hot.millicores)
+        && !over(wanted.memory_bytes, hot.used_memory_bytes, hot.memory_bytes)
+        && !over(
+            wanted.ephemeral_storage_bytes,
+            hot.used_ephemeral_storage_bytes,
+            hot.ephemeral_storage_bytes,
+        );
+    if fits && wanted.scalars.is_empty() {
+        return None;
     }
-    let wanted = &pod.requests;
-    let mut need = |name: &str, wanted: i64, used: i64, total: i64| {
-        if wanted > 0 && wanted > total - used {
-            reasons.push(format!("Insufficient {name}"));
+    let mut against = Against::default();
+    if hot.pods + 1 > hot.allowed_pods {
+        against.add(Reason::TooManyPods);
+    }
+    let mut need = |reason, wanted, used, total| {
+        if over(wanted, used, total) {
+            against.add(reason);
+            against.unresolvable |= wanted > total;
         }
     };
-    let (used, total) = (&node.requested, &node.allocatable);
-    need("cpu", wanted.millicores, used.millicores, total.millicores);
     need(
-        "memory",
+        Reason::Cpu,
+        wanted.millicores,
+        hot.used_millicores,
+        hot.millicores,
+    );
+    need(
+        Reason::Memory,
         wanted.memory_bytes,
-        used.memory_bytes,
-        total.memory_bytes,
+        hot.used_memory_bytes,
+        hot.memory_bytes,
     );
     need(
-        "ephemeral-storage",
+        Reason::EphemeralStorage,
         wanted.ephemeral_storage_bytes,
-        used.ephemeral_storage_bytes,
-        total.ephemeral_storage_bytes,
+        hot.used_ephemeral_storage_bytes,
+        hot.ephemeral_storage_bytes,
     );
-    for (name, amount) in &wanted.scalars {
-        let of = |amounts: &crate::Resources| amounts.scalars.get(name).copied().unwrap_or(0);
-        need(name, *amount, of(used), of(total));
+    for (position, (name, amount)) in wanted.scalars.iter().enumerate() {
+        let total = view.facts().allocatable.scalar(name);
+        let used = view.load.scalars.get(name).copied().unwrap_or(0);
+        if over(*amount, used, total) {
+            against.add_scalar(position);
+            against.unresolvable |= *amount > total;
+        }
     }
-    reasons
+    (!against.is_empty()).then_some(against)
+}
+
+/// Would the pod fit if the node were empty?
+pub(crate) fn fits_empty(pod: &PodInfo, node: &NodeInfo) -> bool {
+    let (wanted, total) = (&pod.requests, &node.allocatable);
+    node.allowed_pods > 0
+        && (pod.requests_nothing()
+            || (wanted.millicores <= total.millicores
+                && wanted.memory_bytes <= total.memory_bytes
+                && wanted.ephemeral_storage_bytes <= total.ephemeral_storage_bytes
+                && wanted
+                    .scalars
+                    .iter()
+                    .all(|(name, amount)| *amount <= total.scalar(name))))
 }
 
 /// The share of CPU and memory that stays free.
-pub(super) fn least_allocated(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
+pub(super) fn least_allocated(cycle: &Cycle<'_>, nodes: &[u32], scores: &mut [i64]) -> bool {
+    let (millicores, memory_bytes) = cycle.pod.scored;
     let free = |used: i64, total: i64| {
-        if total == 0 || used > total {
+        if used > total {
             0
         } else {
             (total - used) * MAX_SCORE / total
         }
     };
-    let (millicores, memory_bytes) = after(pod, node);
-    (free(millicores, node.allocatable.millicores)
-        + free(memory_bytes, node.allocatable.memory_bytes))
-        / 2
-}
-
-/// How close the used shares of CPU and memory are to each other.
-pub(super) fn balanced(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
-    let (millicores, memory_bytes) = after(pod, node);
-    let permille = |used: i64, total: i64| {
-        if total == 0 {
-            1000
-        } else {
-            (i128::from(used) * 1000 / i128::from(total)).min(1000)
+    for (slot, score) in nodes.iter().zip(scores.iter_mut()) {
+        let hot = cycle.snapshot.hot(*slot as usize);
+        let (mut sum, mut weights) = (0, 0);
+        for (used, total) in [
+            (hot.scored_millicores + millicores, hot.millicores),
+            (hot.scored_memory_bytes + memory_bytes, hot.memory_bytes),
+        ] {
+            if total > 0 {
+                sum += free(used, total);
+                weights += 1;
+            }
         }
-    };
-    let cpu = permille(millicores, node.allocatable.millicores);
-    let memory = permille(memory_bytes, node.allocatable.memory_bytes);
-    // The standard deviation of two shares is half their distance.
-    let deviation = i64::try_from((cpu - memory).abs() / 2).unwrap_or(1000);
-    MAX_SCORE - deviation * MAX_SCORE / 1000
+        *score = if weights == 0 { 0 } else { sum / weights };
+    }
+    true
 }
 
-fn after(pod: &PodInfo, node: &NodeInfo) -> (i64, i64) {
-    let or = |amount: i64, default: i64| if amount == 0 { default } else { amount };
-    (
-        node.requested.millicores + or(pod.requests.millicores, DEFAULT_MILLICORES),
-        node.requested.memory_bytes + or(pod.requests.memory_bytes, DEFAULT_MEMORY_BYTES),
-    )
+/// How much closer to each other the used shares of CPU and memory come by this pod: 75 when
+/// nothing changes. Pods that ask for nothing are not scored, or they would all go to one node.
+pub(super) fn balanced(cycle: &Cycle<'_>, nodes: &[u32], scores: &mut [i64]) -> bool {
+    let wanted = &cycle.pod.requests;
+    if wanted.millicores == 0 && wanted.memory_bytes == 0 {
+        return false;
+    }
+    for (slot, score) in nodes.iter().zip(scores.iter_mut()) {
+        let hot = cycle.snapshot.hot(*slot as usize);
+        let with = balance(hot, wanted.millicores, wanted.memory_bytes);
+        let without = balance(hot, 0, 0);
+        *score = MAX_SCORE / 2 + (MAX_SCORE / 2 + with - without) / 2;
+    }
+    true
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "upstream computes shares in floating point and cuts the result"
+)]
+fn balance(hot: &Hot, millicores: i64, memory_bytes: i64) -> i64 {
+    // A deviation exists only between two resources that the node has.
+    if hot.millicores == 0 || hot.memory_bytes == 0 {
+        return MAX_SCORE;
+    }
+    let share = |used: i64, total: i64| (used as f64 / total as f64).min(1.0);
+    let cpu = share(hot.used_millicores + millicores, hot.millicores);
+    let memory = share(hot.used_memory_bytes + memory_bytes, hot.memory_bytes);
+    let deviation = ((cpu - memory) / 2.0).abs();
+    ((1.0 - deviation) * MAX_SCORE as f64) as i64
 }

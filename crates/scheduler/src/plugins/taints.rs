@@ -1,54 +1,62 @@
 //! Cordons, taints and tolerations.
+//!
+//! Source: kubernetes v1.36.3 pkg/scheduler/framework/plugins/{nodeunschedulable,tainttoleration}.
 
-use crate::node::Taint;
-use crate::plugins::{MAX_SCORE, Reasons};
+use crate::decide::{Cycle, View};
+use crate::node::{Effect, Taint};
+use crate::plugins::reason::Reason;
+use crate::plugins::{Against, MAX_SCORE, normalize};
 use crate::pod::Toleration;
-use crate::{NodeInfo, PodInfo, Snapshot};
+use crate::{NodeInfo, PodInfo};
 
-pub(super) fn unschedulable(pod: &PodInfo, node: &NodeInfo) -> Reasons {
+pub(super) fn unschedulable(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
+    let refused = view.hot.unschedulable && !tolerates_cordon(cycle.pod);
+    refused.then(|| Against::for_good(Reason::Unschedulable))
+}
+
+/// Does the pod go to cordoned nodes?
+pub(crate) fn tolerates_cordon(pod: &PodInfo) -> bool {
     let taint = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
         value: String::new(),
-        effect: "NoSchedule".to_owned(),
+        effect: Effect::NoSchedule,
     };
-    if node.unschedulable && !tolerated(pod, &taint) {
-        return vec!["node(s) were unschedulable".to_owned()];
-    }
-    Vec::new()
+    tolerated(pod, &taint)
 }
 
-pub(super) fn filter(pod: &PodInfo, node: &NodeInfo) -> Reasons {
-    let untolerated = node
-        .taints
+pub(super) fn filter(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
+    let refused = view.hot.tainted && !tolerates_all(cycle.pod, view.facts());
+    refused.then(|| Against::for_good(Reason::Taint))
+}
+
+/// Does the pod tolerate all taints that keep new pods away?
+pub(crate) fn tolerates_all(pod: &PodInfo, node: &NodeInfo) -> bool {
+    node.taints
         .iter()
-        .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .find(|taint| !tolerated(pod, taint));
-    match untolerated {
-        Some(taint) => {
-            vec![format!(
-                "node(s) had untolerated taint {{{}: {}}}",
-                taint.key, taint.value
-            )]
-        }
-        None => Vec::new(),
-    }
+        .filter(|taint| matches!(taint.effect, Effect::NoSchedule | Effect::NoExecute))
+        .all(|taint| tolerated(pod, taint))
 }
 
 /// Nodes with fewer intolerable PreferNoSchedule taints are better.
-pub(super) fn score(pod: &PodInfo, node: &NodeInfo, snapshot: &Snapshot) -> i64 {
-    let count = |node: &NodeInfo| {
-        let soft = node
-            .taints
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[u32], scores: &mut [i64]) -> bool {
+    let mut any = false;
+    for (slot, score) in nodes.iter().zip(scores.iter_mut()) {
+        let slot = *slot as usize;
+        if !cycle.snapshot.hot(slot).tainted {
+            continue;
+        }
+        let taints = &cycle.snapshot.facts(slot).taints;
+        let soft = taints
             .iter()
-            .filter(|taint| taint.effect == "PreferNoSchedule");
-        i64::try_from(soft.filter(|taint| !tolerated(pod, taint)).count()).unwrap_or(i64::MAX)
-    };
-    let own = count(node);
-    if own == 0 {
-        return MAX_SCORE;
+            .filter(|taint| taint.effect == Effect::PreferNoSchedule);
+        let count = soft.filter(|taint| !tolerated(cycle.pod, taint)).count();
+        *score = i64::try_from(count).unwrap_or(MAX_SCORE);
+        any |= count > 0;
     }
-    let most = snapshot.nodes().map(count).max().unwrap_or(own).max(1);
-    MAX_SCORE - MAX_SCORE * own / most
+    if any {
+        normalize(scores, true);
+    }
+    any
 }
 
 fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
@@ -58,7 +66,7 @@ fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
 }
 
 fn matches(toleration: &Toleration, taint: &Taint) -> bool {
-    (toleration.effect.is_empty() || toleration.effect == taint.effect)
-        && (toleration.key.is_empty() && toleration.exists || toleration.key == taint.key)
+    (toleration.effect.is_empty() || toleration.effect == taint.effect.text())
+        && (toleration.key.is_empty() || toleration.key == taint.key)
         && (toleration.exists || toleration.value == taint.value)
 }
