@@ -11,13 +11,14 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench kubectl packages test-packages clean
+.PHONY: help run release check test bench kubectl packages test-packages conformance conformance-packages clean
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
 	@echo "make check  format, lints, unit tests (minutes)"
 	@echo "make test   everything that CI runs"
 	@echo "make bench  the figures of SPECIFICATION.md"
+	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
 	@command -v cc >/dev/null || { echo "installing a C compiler"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq build-essential; }
@@ -56,6 +57,19 @@ test: test-packages kubectl
 bench: release
 	$(STATIC) cargo build --release --target $(HOST) -p benches
 	$(SUDO) $(TARGET)/release/benches
+
+# Upstream's conformance suite on a fresh local cluster: make conformance [FOCUS=…] [SKIP=…] [NODES=2] [PROCS=4]
+NODES ?= 2
+PROCS ?= 4
+conformance: conformance-packages
+	$(STATIC) cargo build --profile ci --target $(HOST) -p transom
+	cargo run -q -p xtask -- images
+	$(SUDO) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom cargo run -q -p xtask -- conformance --build --record \
+	  --nodes $(NODES) --procs $(PROCS) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)')
+
+conformance-packages: packages
+	@command -v mmdebstrap >/dev/null || { $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends mmdebstrap; }
+	@command -v go >/dev/null || { echo "make conformance builds upstream's suite: install Go 1.26 first" >&2; exit 1; }
 
 clean:
 	cargo clean
