@@ -3,6 +3,7 @@
 mod downward;
 mod env;
 mod expand;
+mod pull_secrets;
 mod resources;
 mod sandbox;
 mod security;
@@ -11,6 +12,7 @@ mod spec;
 pub use downward::{NodeFacts, field, resource_field};
 pub use env::{Need, Needs, References, ServiceInfo, environment, needs};
 pub use expand::expand;
+pub(crate) use pull_secrets::{Keyring, repository};
 pub(crate) use sandbox::hostname;
 pub use sandbox::{PodContext, sandbox_config};
 pub use spec::{ConfigError, ContainerInput, container_config};

@@ -23,7 +23,7 @@ pub(crate) use contents::fetch;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VolumeError {
     /// The disk side failed.
-    #[error("MountVolume.SetUp failed for volume {name:?}")]
+    #[error("MountVolume.SetUp failed for volume {name:?} ")]
     SetUp {
         /// Volume's name.
         name: String,
@@ -32,7 +32,7 @@ pub(crate) enum VolumeError {
         cause: volumes::VolumeError,
     },
     /// A referenced object could not be read.
-    #[error("MountVolume.SetUp failed for volume {name:?}")]
+    #[error("MountVolume.SetUp failed for volume {name:?} ")]
     Fetch {
         /// Volume's name.
         name: String,
@@ -47,6 +47,14 @@ pub(crate) enum VolumeError {
         name: String,
         /// In which way.
         reason: String,
+    },
+    /// A path below a volume that is not there or leads out of it.
+    #[error("failed to prepare subPath for volumeMount {name:?} of container {container:?}")]
+    SubPath {
+        /// Volume's name.
+        name: String,
+        /// Container's name.
+        container: String,
     },
     /// A volume type that this node does not offer.
     #[error("volume {name:?} is of type {kind}, which this node does not offer")]
@@ -78,6 +86,7 @@ impl Volumes {
         client: &Client,
         object: &Object,
         known: &Knowledge,
+        now: jiff::Timestamp,
     ) -> Result<(), VolumeError> {
         let Ok(dom) = object.parse() else {
             return Ok(());
@@ -116,9 +125,10 @@ impl Volumes {
                 }
                 "configMap" | "secret" | "projected" | "downwardAPI" => {
                     let files =
-                        contents::files(config, client, pod, volume, known, group, &dir).await?;
+                        contents::files(config, client, pod, volume, known, group, &dir, now)
+                            .await?;
                     let memory = matches!(kind_of(volume), "secret" | "projected");
-                    make_dir(&dir, memory, None, None).map_err(disk)?;
+                    make_dir(&dir, memory, None, group).map_err(disk)?;
                     let stamp = stamp();
                     volumes::write_files(&dir, &files, &stamp, group).map_err(disk)?;
                 }
@@ -185,11 +195,19 @@ impl Volumes {
                     cause,
                 };
                 volumes::unmount_below(&target).map_err(disk)?;
-                let disk = |cause| VolumeError::SetUp {
-                    name: name.clone(),
-                    cause,
-                };
-                volumes::bind_sub_path(&from, &sub_path, &target).map_err(disk)?;
+                volumes::bind_sub_path(&from, &sub_path, &target).map_err(|error| {
+                    // Upstream tells the pod no more than this either.
+                    tracing::warn!(
+                        uid = object.uid(),
+                        volume = name,
+                        err = %base::Chain(&error),
+                        "subPath not prepared"
+                    );
+                    VolumeError::SubPath {
+                        name: name.clone(),
+                        container: container.str("name").to_owned(),
+                    }
+                })?;
                 from = target;
             }
             let propagation = match wanted.str("mountPropagation") {

@@ -69,6 +69,11 @@ pub(crate) struct Worker {
     volumes_ready: bool,
     /// When files that follow API objects are written again.
     refresh_at: Option<Timestamp>,
+    /// Labels and annotations as the files show them: a change of theirs is written at once, and
+    /// brings what else has changed.
+    shown: Option<String>,
+    /// Containers whose delay after a crash has been told by an event.
+    told_backoff: std::collections::HashSet<String>,
     torn_down: bool,
     /// Nothing of the pod is left here; its object may wait for finalizers.
     cleaned: bool,
@@ -110,6 +115,8 @@ impl Worker {
             object,
             volumes_ready: false,
             refresh_at: None,
+            shown: None,
+            told_backoff: std::collections::HashSet::new(),
             torn_down: false,
             cleaned: false,
             deadline: None,
@@ -202,6 +209,7 @@ impl Worker {
         if !gone && !forgotten {
             self.report(&pod, &observed, now).await;
         }
+        self.tell_backoff(&pod, &observed, now);
         if plan.actions.is_empty() {
             self.refresh_volumes(now).await;
             let wake_at = [plan.wake_at, self.refresh_at].into_iter().flatten().min();
@@ -252,8 +260,13 @@ impl Worker {
         let next = now
             .checked_add(jiff::SignedDuration::from_secs(REFRESH_SECONDS))
             .ok();
+        let shows = labels_and_annotations(&self.object);
+        let same = self
+            .shown
+            .replace(shows.clone())
+            .is_none_or(|before| before == shows);
         match self.refresh_at {
-            Some(at) if at > now => {}
+            Some(at) if at > now && same => {}
             None => self.refresh_at = next,
             Some(_) => {
                 self.refresh_at = next;
@@ -263,6 +276,7 @@ impl Worker {
                     &shared.client,
                     &self.object,
                     &self.known,
+                    now,
                 );
                 if let Err(error) = set_up.await {
                     self.event(
@@ -274,6 +288,34 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// An event for each container that now waits after a crash.
+    fn tell_backoff(&mut self, pod: &PodSpec, observed: &Observed, now: Timestamp) {
+        if pod.deletion.is_some() {
+            return;
+        }
+        for spec in pod.all() {
+            let Some(ended) = observed.newest(&spec.name) else {
+                continue;
+            };
+            let Some(finished) = ended.finished_at else {
+                continue;
+            };
+            let waits = self.known.backoff.waits(&spec.name, finished, now);
+            if waits.is_none() || !self.told_backoff.insert(ended.id.clone()) {
+                continue;
+            }
+            let message = format!(
+                "Back-off restarting failed container {} in pod {}",
+                spec.name,
+                pod.title()
+            );
+            let path = start::field_path(spec);
+            self.event(EventType::Warning, "BackOff", &message, &path);
+        }
+        self.told_backoff
+            .retain(|id| observed.containers.iter().any(|c| c.id == *id));
     }
 
     fn reported_start(&self) -> Option<Timestamp> {
@@ -574,6 +616,21 @@ fn cgroup_path(root: &str, qos: &str, uid: &str) -> String {
         "Guaranteed" => format!("{root}/pod{uid}"),
         other => format!("{root}/{}/pod{uid}", other.to_lowercase()),
     }
+}
+
+fn labels_and_annotations(object: &Object) -> String {
+    let Ok(dom) = object.parse() else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for list in ["labels", "annotations"] {
+        let entries = dom.as_ref().get("metadata");
+        for (key, value) in entries.into_iter().flat_map(|of| of.entries(list)) {
+            let value = value.as_str().unwrap_or_default();
+            text.push_str(&format!("{list} {key:?}={value:?}\n"));
+        }
+    }
+    text
 }
 
 fn deletion_of(object: &Object) -> Option<(String, Option<i64>)> {

@@ -195,6 +195,11 @@ pub fn status(
             continue;
         }
         let statuses = dom.ensure_list(root, key);
+        // Init containers stand in their order, all others by name.
+        let mut list: Vec<&ContainerSpec> = list.iter().collect();
+        if key != "initContainerStatuses" {
+            list.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         for spec in list {
             let one = container_status(&mut dom, pod, spec, observed, known, phase, now);
             dom.push(statuses, one);

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use api::Gvr;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use client::Client;
 use schema::{Dom, Ref};
 use volumes::{File, Files};
@@ -79,6 +81,7 @@ fn need_of(source: Source<'_>) -> Option<Need> {
 }
 
 /// All files of one volume.
+#[expect(clippy::too_many_arguments, reason = "the inputs of one function")]
 pub(super) async fn files(
     config: &Config,
     client: &Client,
@@ -87,6 +90,7 @@ pub(super) async fn files(
     known: &Knowledge,
     group: Option<u32>,
     dir: &Path,
+    now: jiff::Timestamp,
 ) -> Result<Files, VolumeError> {
     let name = volume.str("name").to_owned();
     let namespace = pod
@@ -147,7 +151,7 @@ pub(super) async fn files(
                 }
             }
             Source::Token(body) => {
-                let token = match fresh_token(&dir.join(body.str("path")), body) {
+                let token = match fresh_token(&dir.join(body.str("path")), now.as_second()) {
                     Some(token) => token,
                     None => request_token(client, pod, body).await.map_err(|cause| {
                         VolumeError::Fetch {
@@ -238,23 +242,17 @@ fn downward(pod: Ref<'_>, item: Ref<'_>, facts: &NodeFacts) -> Option<String> {
 }
 
 /// The token that is there, while less than 80 % of its life has passed (and at most a day).
-fn fresh_token(file: &Path, source: Ref<'_>) -> Option<String> {
-    const A_DAY: u64 = 86_400;
-    let age = fs::metadata(file)
-        .ok()?
-        .modified()
-        .ok()?
-        .elapsed()
-        .ok()?
-        .as_secs();
-    let life = source
-        .int("expirationSeconds")
-        .unwrap_or(3600)
-        .unsigned_abs()
-        .min(A_DAY);
-    (age < life / 10 * 8)
-        .then(|| fs::read_to_string(file).ok())
-        .flatten()
+/// What it says of itself counts: the file may have been written anew with the same token.
+/// Source: kubernetes v1.36 pkg/kubelet/token/token_manager.go, requiresRefresh.
+fn fresh_token(file: &Path, now: i64) -> Option<String> {
+    const A_DAY: i64 = 86_400;
+    let token = fs::read_to_string(file).ok()?;
+    let body = token.split('.').nth(1)?;
+    let body = BASE64.decode(body).ok()?;
+    let claims = Dom::parse_json(&body).ok()?;
+    let (issued, ends) = (claims.as_ref().int("iat")?, claims.as_ref().int("exp")?);
+    let refresh_at = (issued + (ends - issued) / 10 * 8).min(issued + A_DAY);
+    (now < refresh_at).then_some(token)
 }
 
 /// Asks for a token that is bound to the pod.
@@ -300,4 +298,23 @@ async fn request_token(
         .ok()
         .and_then(|dom| Some(dom.as_ref().get("status")?.str("token").to_owned()));
     Ok(token.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token that the file got at another time is judged by what it says.
+    #[test]
+    fn a_token_is_asked_for_again_after_four_fifths_of_its_life() {
+        let dir = std::env::temp_dir().join(format!("transom-token-{}", std::process::id()));
+        let claims = BASE64.encode(r#"{"iat":1000,"exp":1600}"#);
+        fs::write(&dir, format!("h.{claims}.s")).unwrap();
+        let fresh = |now| fresh_token(&dir, now).is_some();
+        assert_eq!((fresh(1001), fresh(1479), fresh(1480)), (true, true, false));
+        fs::write(&dir, "not a token").unwrap();
+        assert!(!fresh(1001));
+        fs::remove_file(&dir).unwrap();
+        assert!(!fresh(1001));
+    }
 }

@@ -1,5 +1,5 @@
 //! The pod's `/etc/hosts`. Source: kubernetes v1.36 pkg/kubelet/kubelet_pods.go,
-//! managedHostsFileContent.
+//! managedHostsFileContent, nodeHostsFileContent.
 
 use schema::Ref;
 
@@ -32,6 +32,18 @@ pub(super) fn hosts_file(
             text.push_str(&format!("{address}\t{full}\t{hostname}\n"));
         }
     }
+    add_aliases(&mut text, spec);
+    text
+}
+
+/// The file of a pod on the node's network: the node's own and the pod's aliases.
+pub(super) fn node_hosts_file(pod: Ref<'_>, nodes: &str) -> String {
+    let mut text = format!("# Kubernetes-managed hosts file (host network).\n{nodes}");
+    add_aliases(&mut text, pod.get("spec"));
+    text
+}
+
+fn add_aliases(text: &mut String, spec: Option<Ref<'_>>) {
     let aliases: Vec<_> = spec
         .into_iter()
         .flat_map(|spec| spec.items("hostAliases"))
@@ -46,5 +58,4 @@ pub(super) fn hosts_file(
             text.push_str(&format!("{}\t{}\n", alias.str("ip"), names.join("\t")));
         }
     }
-    text
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use base::Backoff;
 use client::EventType;
 use jiff::SignedDuration;
-use nodeapi::cri::{Image, ImageSpec, ImageStatusRequest, PullImageRequest};
+use nodeapi::cri::{AuthConfig, Image, ImageSpec, ImageStatusRequest, PullImageRequest};
 use schema::Ref;
 
+use crate::container::{Keyring, repository};
 use crate::pod::Waiting;
 use crate::worker::Worker;
 
@@ -30,6 +31,20 @@ impl Worker {
         let policy = match container.str("imagePullPolicy") {
             "" => "IfNotPresent",
             policy => policy,
+        };
+        let repository = match repository(&image) {
+            Ok(repository) => repository,
+            Err(why) => {
+                let message = format!("Failed to apply default image tag {image:?}: {why}");
+                self.event(EventType::Warning, "InspectFailed", &message, field_path);
+                self.event(
+                    EventType::Warning,
+                    "Failed",
+                    "Error: InvalidImageName",
+                    field_path,
+                );
+                return Err(self.wait(&name, "InvalidImageName", message));
+            }
         };
         let spec = ImageSpec {
             image: image.clone(),
@@ -63,6 +78,12 @@ impl Worker {
                     EventType::Warning,
                     "ErrImageNeverPull",
                     &message,
+                    field_path,
+                );
+                self.event(
+                    EventType::Warning,
+                    "Failed",
+                    "Error: ErrImageNeverPull",
                     field_path,
                 );
                 return Err(self.wait(&name, "ErrImageNeverPull", message));
@@ -99,11 +120,8 @@ impl Worker {
             field_path,
         );
         let started = tokio::time::Instant::now();
-        let pull = PullImageRequest {
-            image: Some(spec),
-            ..PullImageRequest::default()
-        };
-        if let Err(error) = self.shared.images.pull_image(pull).await {
+        let keyring = self.pull_secrets().await;
+        if let Err(error) = self.pull(spec, keyring.lookup(&repository)).await {
             let message = format!("Failed to pull image {image:?}: {}", base::Chain(&error));
             self.event(EventType::Warning, "Failed", &message, field_path);
             self.event(
@@ -135,6 +153,68 @@ impl Worker {
             },
             Err(error) => Err(self.wait(&name, "ImageInspectError", error.to_string())),
         }
+    }
+
+    /// Tries one credential after the other, or without any when there is none.
+    async fn pull(
+        &self,
+        spec: ImageSpec,
+        credentials: Vec<AuthConfig>,
+    ) -> Result<(), nodeapi::CriError> {
+        let mut tries: Vec<Option<AuthConfig>> = credentials.into_iter().map(Some).collect();
+        if tries.is_empty() {
+            tries.push(None);
+        }
+        let mut last = Ok(());
+        for auth in tries {
+            let pull = PullImageRequest {
+                image: Some(spec.clone()),
+                auth,
+                ..PullImageRequest::default()
+            };
+            match self.shared.images.pull_image(pull).await {
+                Ok(_) => return Ok(()),
+                Err(error) => last = Err(error),
+            }
+        }
+        last
+    }
+
+    /// The pod's `imagePullSecrets`; those that cannot be read are told and passed over.
+    async fn pull_secrets(&self) -> Keyring {
+        let mut keyring = Keyring::default();
+        let Ok(dom) = self.object.parse() else {
+            return keyring;
+        };
+        let secrets = self
+            .shared
+            .client
+            .namespaced(&api::Gvr::new("", "v1", "secrets"), &self.key.namespace);
+        let mut missing: Vec<&str> = Vec::new();
+        let spec = dom.as_ref().get("spec");
+        for reference in spec.into_iter().flat_map(|s| s.items("imagePullSecrets")) {
+            let name = reference.str("name");
+            if name.is_empty() {
+                continue;
+            }
+            match secrets
+                .find(name)
+                .await
+                .map(|found| found.map(|o| o.parse()))
+            {
+                Ok(Some(Ok(secret))) => keyring.add(secret.as_ref()),
+                _ => missing.push(name),
+            }
+        }
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            let reason = "FailedToRetrieveImagePullSecret";
+            self.event(EventType::Warning, reason, &message, "");
+        }
+        keyring
     }
 
     /// Remembers a failure with a growing delay.

@@ -152,9 +152,9 @@ impl Probes {
         let resolved = resolve_port(handler, |name| port_of(container, name));
         let once = execute(&self.shared, &resolved, container_id, address, limit);
         match limit {
-            None => once.await,
+            None => once.await.map(drop).map_err(Bad::text),
             Some(limit) => match tokio::time::timeout(limit, once).await {
-                Ok(result) => result,
+                Ok(result) => result.map(drop).map_err(Bad::text),
                 Err(_) => Err(format!("hook did not end within {limit:?}")),
             },
         }
@@ -194,18 +194,38 @@ impl ProbeTask {
             );
             let result = match tokio::time::timeout(limit, once).await {
                 Ok(result) => result,
-                Err(_) => Err(format!("probe did not end within {limit:?}")),
+                Err(_) => Err(Bad::Failed(timed_out(&handler, &self.address, limit))),
             };
-            if let Err(text) = &result {
-                let kind = match self.role {
-                    Role::Startup => "Startup",
-                    Role::Liveness => "Liveness",
-                    Role::Readiness => "Readiness",
-                };
-                let message = format!("{kind} probe failed: {text}");
+            let kind = match self.role {
+                Role::Startup => "Startup",
+                Role::Liveness => "Liveness",
+                Role::Readiness => "Readiness",
+            };
+            let message = match &result {
+                Ok(None) => None,
+                Ok(Some(warning)) => {
+                    let message = format!("{kind} probe warning: {warning}");
+                    self.shared.recorder.record(
+                        &self.about,
+                        EventType::Warning,
+                        "ProbeWarning",
+                        message,
+                    );
+                    None
+                }
+                Err(Bad::Failed(text)) => Some(format!("{kind} probe failed: {text}")),
+                Err(Bad::Unknown(text)) => Some(format!(
+                    "{kind} probe errored and resulted in unknown state: {text}"
+                )),
+            };
+            if let Some(message) = message {
                 self.shared
                     .recorder
                     .record(&self.about, EventType::Warning, "Unhealthy", message);
+            }
+            // What could not be asked says nothing.
+            if matches!(result, Err(Bad::Unknown(_))) {
+                continue;
             }
             let outcome = counter.record(result.is_ok());
             if self.settle(outcome) {
@@ -266,6 +286,13 @@ fn port_of(container: Ref<'_>, name: &str) -> Option<u16> {
     u16::try_from(port.int("containerPort")?).ok()
 }
 
+/// `connection refused`, as clients of upstream's read it; other errors by their own words.
+fn go_errno(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
+
 /// Turns a port's name into its number.
 fn resolve_port(handler: &Handler, named: impl Fn(&str) -> Option<u16>) -> Handler {
     let mut handler = handler.clone();
@@ -278,19 +305,62 @@ fn resolve_port(handler: &Handler, named: impl Fn(&str) -> Option<u16>) -> Handl
     handler
 }
 
-/// Does what a handler says; the error is what it printed or why it failed.
+/// Why a probe or hook did not succeed.
+enum Bad {
+    /// What was asked said no.
+    Failed(String),
+    /// It could not be asked; upstream throws such results of probes away.
+    Unknown(String),
+}
+
+impl Bad {
+    fn text(self) -> String {
+        match self {
+            Self::Failed(text) | Self::Unknown(text) => text,
+        }
+    }
+}
+
+/// What upstream says of a probe that takes too long.
+fn timed_out(handler: &Handler, address: &str, limit: Duration) -> String {
+    let host = |host: &str| if host.is_empty() { address } else { host }.to_owned();
+    match handler {
+        Handler::Exec(command) => {
+            format!("command timed out: {command:?} timed out after {limit:?}")
+        }
+        Handler::Http {
+            host: name,
+            port,
+            path,
+            https,
+            ..
+        } => {
+            let scheme = if *https { "https" } else { "http" };
+            let slash = if path.starts_with('/') { "" } else { "/" };
+            format!(
+                "Get \"{scheme}://{}:{port}{slash}{path}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+                host(name)
+            )
+        }
+        Handler::Tcp { host: name, port } => format!("dial tcp {}:{port}: i/o timeout", host(name)),
+        Handler::Grpc { .. } => format!("timeout: health rpc did not complete within {limit:?}"),
+        Handler::Sleep(_) => format!("did not end within {limit:?}"),
+    }
+}
+
+/// Does what a handler says; a success may come with a warning; the error is what it printed or why it failed.
 async fn execute(
     shared: &Shared,
     handler: &Handler,
     container_id: &str,
     address: &str,
     limit: Option<Duration>,
-) -> Result<(), String> {
-    let target = |host: &str, port: &str| -> Result<(String, u16), String> {
+) -> Result<Option<String>, Bad> {
+    let target = |host: &str, port: &str| -> Result<(String, u16), Bad> {
         let host = if host.is_empty() { address } else { host };
         let port = port
             .parse()
-            .map_err(|_| format!("port {port:?} is not a port of the container"))?;
+            .map_err(|_| Bad::Unknown(format!("port {port:?} is not a port of the container")))?;
         Ok((host.to_owned(), port))
     };
     match handler {
@@ -302,14 +372,20 @@ async fn execute(
                 timeout: seconds,
             };
             let answer = shared.runtime.exec_sync(request).await;
-            let answer = answer.map_err(|error| base::Chain(&error).to_string())?;
+            let answer = answer.map_err(|error| match error.code {
+                // A command that takes too long has failed.
+                nodeapi::Code::DeadlineExceeded => {
+                    Bad::Failed(timed_out(handler, address, limit.unwrap_or_default()))
+                }
+                _ => Bad::Unknown(base::Chain(&error).to_string()),
+            })?;
             if answer.exit_code == 0 {
-                return Ok(());
+                return Ok(None);
             }
             let mut output = answer.stdout;
             output.extend(answer.stderr);
             output.truncate(10 << 10);
-            Err(String::from_utf8_lossy(&output).into_owned())
+            Err(Bad::Failed(String::from_utf8_lossy(&output).into_owned()))
         }
         Handler::Http {
             host,
@@ -319,22 +395,31 @@ async fn execute(
             headers,
         } => {
             let (host, port) = target(host, port)?;
-            http_probe::get(&host, port, path, *https, headers).await
+            http_probe::get(&host, port, path, *https, headers)
+                .await
+                .map_err(Bad::Failed)
         }
         Handler::Tcp { host, port } => {
             let (host, port) = target(host, port)?;
             tokio::net::TcpStream::connect((host.as_str(), port))
                 .await
-                .map(drop)
-                .map_err(|error| format!("dial tcp {host}:{port}: connect: {error}"))
+                .map(|_| None)
+                .map_err(|error| {
+                    let text = go_errno(&error);
+                    Bad::Failed(format!("dial tcp {host}:{port}: connect: {text}"))
+                })
         }
         Handler::Grpc { port, service } => {
             let (host, port) = target("", &port.to_string())?;
-            http_probe::grpc_health(&host, port, service).await
+            let limit = limit.unwrap_or(Duration::from_secs(1));
+            http_probe::grpc_health(&host, port, service, limit)
+                .await
+                .map(|()| None)
+                .map_err(Bad::Failed)
         }
         Handler::Sleep(seconds) => {
             tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
-            Ok(())
+            Ok(None)
         }
     }
 }

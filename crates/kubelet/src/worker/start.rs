@@ -73,6 +73,7 @@ impl Worker {
                 &self.shared.client,
                 &self.object,
                 &self.known,
+                self.shared.clock.now(),
             )
             .await;
         match result {
@@ -296,7 +297,8 @@ impl Worker {
         if !taken("/etc/hosts", mounts) {
             let file = dir.join("etc-hosts");
             let text = if host_network {
-                std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+                let nodes = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+                hosts::node_hosts_file(dom.as_ref(), &nodes)
             } else {
                 let pod_name = self.key.name.as_str();
                 let hostname = spec.map_or_else(String::new, |spec| {

@@ -11,21 +11,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
-use super::detached;
 use super::spdy::{self, Stream};
 use super::websocket::{Reader, WebSocket, Writer, accept, is_websocket};
-use crate::{Body, BoxFuture, Request, Response, upgrade};
+use super::{detached, is_spdy, spdy_handshake};
+use crate::{BoxFuture, Request, Response};
 
 /// SPDY inside a WebSocket.
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
-/// The protocol inside SPDY, and the header that names it.
+/// The protocol inside SPDY.
 const PROTOCOL: &str = "portforward.k8s.io";
-const PROTOCOL_HEADER: &str = "x-stream-protocol-version";
 /// Halves of pairs that wait for the other.
 const WAITING_MOST: usize = 256;
 /// Ports of one request with the older protocol.
@@ -34,12 +31,6 @@ const PIPE_BYTES: usize = 64 * 1024;
 
 type Forward =
     Arc<dyn Fn(u16, DuplexStream) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
-
-/// Whether a request asks for SPDY.
-fn is_spdy(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("SPDY/3.1"))
-}
 
 /// Answers a port-forward request. `forward` connects to a port and copies both ways until either
 /// side ends; an error is its text for the client.
@@ -74,24 +65,10 @@ where
 }
 
 fn serve_spdy(mut request: Request, forward: Forward) -> Response {
-    let offered = request.headers().get_all(PROTOCOL_HEADER).iter();
-    let mut offered = offered
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
-    let known = offered.any(|one| one.trim() == PROTOCOL);
-    let pending = upgrade::of_request(&mut request).filter(|_| known);
-    let mut response = Response::new(Body::empty());
-    let Some(pending) = pending else {
-        *response.status_mut() = StatusCode::FORBIDDEN;
-        let text = format!("unable to upgrade: supported protocols are [{PROTOCOL}]");
-        *response.body_mut() = Body::from(text);
-        return response;
+    let (response, pending) = match spdy_handshake(&mut request, PROTOCOL) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return *refusal,
     };
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
-    headers.insert(PROTOCOL_HEADER, HeaderValue::from_static(PROTOCOL));
     detached("port-forward", async move {
         if let Ok(io) = pending.await {
             streams(io, forward).await;

@@ -1,4 +1,4 @@
-//! One remote command: the server's pumps, and the client's.
+//! One remote command over WebSocket: the server's pumps, and the client's.
 //!
 //! Server: `serve_session(request, streams, |io| async { run the process; Outcome })`. The future
 //! owns the ends of the streams; it returns once the process has ended and its output is handed
@@ -7,16 +7,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::{Channel, Frame, Outcome, Protocol, Size, Streams};
-use super::websocket::{Reader, WebSocket, Writer, accept, connect};
-use super::{ConnectError, detached};
+use super::websocket::{Reader, WebSocket, Writer, accept, connect, is_websocket};
+use super::{ConnectError, detached, is_spdy, remote_spdy};
 use crate::{Body, Request, Response, Transport};
 
 /// Messages that wait in each direction.
-const QUEUE: usize = 16;
+pub(super) const QUEUE: usize = 16;
 /// Bytes read from a process at once.
 const CHUNK: usize = 32 * 1024;
 /// For the peer's answer to our close.
@@ -72,12 +72,15 @@ pub async fn copy_input(
     to.shutdown().await
 }
 
-/// Answers an exec or attach request over WebSocket.
+/// Answers an exec or attach request, over WebSocket or SPDY.
 pub fn serve_session<F, R>(mut request: Request, streams: Streams, run: F) -> Response
 where
     F: FnOnce(SessionIo) -> R + Send + 'static,
     R: Future<Output = Outcome> + Send + 'static,
 {
+    if !is_websocket(request.headers()) && is_spdy(request.headers()) {
+        return remote_spdy::serve(request, streams, run);
+    }
     let accepted = match accept(&mut request, &Protocol::ACCEPTED) {
         Ok(accepted) => accepted,
         Err(refusal) => return *refusal,
@@ -98,20 +101,7 @@ where
     R: Future<Output = Outcome>,
 {
     let (mut writer, mut reader) = socket.split();
-    let (output, outgoing) = mpsc::channel(QUEUE);
-    let (input, stdin) = mpsc::channel(QUEUE);
-    let (sizes, resize) = mpsc::channel(QUEUE);
-    let end = |channel| Output {
-        channel,
-        sender: output.clone(),
-    };
-    let io = SessionIo {
-        stdin: streams.stdin.then_some(stdin),
-        stdout: streams.stdout.then(|| end(Channel::Stdout)),
-        stderr: (streams.stderr && !streams.tty).then(|| end(Channel::Stderr)),
-        resize,
-    };
-    drop(output);
+    let parts = session_io(streams);
     // An empty message on the first stream tells the client that everything is open.
     let first = match (streams.stdout, streams.stderr) {
         (true, _) => Channel::Stdout,
@@ -121,19 +111,10 @@ where
     if !writer.send(Frame::encode(first, &[])).await {
         return;
     }
-    let process = run(io);
-    let running = async {
-        let (ended, end) = oneshot::channel();
-        let process = async {
-            let outcome = process.await;
-            let _ = ended.send(());
-            outcome
-        };
-        tokio::join!(process, send_all(&mut writer, outgoing, end)).0
-    };
-    let listening = receive_all(&mut reader, input, sizes, protocol);
+    let mut sink = Sink::Socket(&mut writer);
+    let listening = receive_all(&mut reader, parts.input, parts.sizes, protocol);
     let outcome = tokio::select! {
-        outcome = running => outcome,
+        outcome = run_and_send(run(parts.io), &mut sink, parts.outgoing) => outcome,
         () = listening => return,
     };
     let last = match (protocol, &outcome) {
@@ -150,9 +131,75 @@ where
     goodbye(writer, reader).await;
 }
 
+/// The process's ends of a session and the connection's.
+pub(super) struct Parts {
+    pub(super) io: SessionIo,
+    pub(super) input: mpsc::Sender<Bytes>,
+    pub(super) sizes: mpsc::Sender<Size>,
+    pub(super) outgoing: mpsc::Receiver<(Channel, Bytes)>,
+}
+
+pub(super) fn session_io(streams: Streams) -> Parts {
+    let (output, outgoing) = mpsc::channel(QUEUE);
+    let (input, stdin) = mpsc::channel(QUEUE);
+    let (sizes, resize) = mpsc::channel(QUEUE);
+    let end = |channel| Output {
+        channel,
+        sender: output.clone(),
+    };
+    let io = SessionIo {
+        stdin: streams.stdin.then_some(stdin),
+        stdout: streams.stdout.then(|| end(Channel::Stdout)),
+        stderr: (streams.stderr && !streams.tty).then(|| end(Channel::Stderr)),
+        resize,
+    };
+    Parts {
+        io,
+        input,
+        sizes,
+        outgoing,
+    }
+}
+
+/// Where a process's output goes.
+pub(super) enum Sink<'a> {
+    /// Messages of one socket.
+    Socket(&'a mut Writer),
+    /// A byte stream for each channel.
+    Streams(Vec<(Channel, WriteHalf<DuplexStream>)>),
+}
+
+impl Sink<'_> {
+    /// `false`: the client is gone.
+    async fn send(&mut self, channel: Channel, data: &Bytes) -> bool {
+        match self {
+            Self::Socket(writer) => writer.send(Frame::encode(channel, data)).await,
+            Self::Streams(ends) => match ends.iter_mut().find(|(known, _)| *known == channel) {
+                Some((_, end)) => end.write_all(data).await.is_ok(),
+                None => true,
+            },
+        }
+    }
+}
+
+/// Runs the process and sends what it writes.
+pub(super) async fn run_and_send(
+    process: impl Future<Output = Outcome>,
+    sink: &mut Sink<'_>,
+    outgoing: mpsc::Receiver<(Channel, Bytes)>,
+) -> Outcome {
+    let (ended, end) = oneshot::channel();
+    let process = async {
+        let outcome = process.await;
+        let _ = ended.send(());
+        outcome
+    };
+    tokio::join!(process, send_all(sink, outgoing, end)).0
+}
+
 /// Sends what the process writes; after its end only what is already queued.
 async fn send_all(
-    writer: &mut Writer,
+    sink: &mut Sink<'_>,
     mut outgoing: mpsc::Receiver<(Channel, Bytes)>,
     mut end: oneshot::Receiver<()>,
 ) {
@@ -171,7 +218,7 @@ async fn send_all(
             return;
         };
         // Empty messages would look like the opening one.
-        if !data.is_empty() && !writer.send(Frame::encode(channel, &data)).await {
+        if !data.is_empty() && !sink.send(channel, &data).await {
             return;
         }
     }
