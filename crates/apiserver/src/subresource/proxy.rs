@@ -3,7 +3,8 @@
 //! Owns the way from a pod or node to the kubelet's URL; streams are copied byte by byte.
 //! Source: kubernetes v1.36.3 pkg/registry/core/{pod,node}/{strategy,rest}.
 
-mod endpoint;
+mod html;
+mod relay;
 
 use api::Status;
 use http::Uri;
@@ -14,34 +15,57 @@ use transport::{Request, Response};
 use crate::object;
 use crate::verbs::Call;
 
+/// The longest failure's text that is read from a kubelet.
+const TEXT_BYTES: usize = 64 << 10;
+
 pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, Status> {
+    connect(&call).await?;
+    if call.info.subresource == "proxy" {
+        return relay::run(call, request).await;
+    }
     let Some(kubelets) = call.server.config.kubelets.clone() else {
         return Err(Status::service_unavailable(
             "no way to kubelets is configured",
         ));
     };
-    connect(&call).await?;
-    let uri = match (
-        call.resource().kind.as_ref(),
-        call.info.subresource.as_str(),
-    ) {
-        ("Pod", "proxy") | ("Service", _) => return endpoint::run(&call, request).await,
-        ("Pod", sub) => pod_url(&call, sub, &request)?,
-        _ => node_url(&call, &request)?,
-    };
-    *request.uri_mut() = uri;
+    let is_log = call.info.subresource == "log";
+    *request.uri_mut() = pod_url(&call, &call.info.subresource, &request)?;
     let extensions = request.extensions_mut();
     extensions.remove::<crate::UserInfo>();
     request.headers_mut().remove(http::header::AUTHORIZATION);
-    match transport::streams::proxy_upgrade(request, kubelets.as_ref()).await {
-        Ok(response) => Ok(response),
+    let response = match transport::streams::proxy_upgrade(request, kubelets.as_ref()).await {
+        Ok(response) => response,
         Err(error) => {
             tracing::warn!(err = %base::Chain(&error), "kubelet");
-            Err(Status::internal(&format!(
+            return Err(Status::internal(&format!(
                 "error dialing backend: {}",
                 base::Chain(&error)
-            )))
+            )));
         }
+    };
+    if is_log && !(response.status().is_success() || response.status().is_informational()) {
+        return Err(refusal(&call, response).await);
+    }
+    Ok(response)
+}
+
+/// What a kubelet's refusal is to the client.
+/// Source: kubernetes v1.36.3 apiserver/pkg/registry/generic/rest/response_checker.go.
+async fn refusal(call: &Call, response: Response) -> Status {
+    let code = response.status();
+    let body = response.into_body().collect(TEXT_BYTES).await;
+    let text = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+    match code.as_u16() {
+        400 => Status::bad_request(&text),
+        500 => Status::internal(&text),
+        404 => {
+            let message = format!(
+                "the server could not find the requested resource ( pods/log {})",
+                call.info.name
+            );
+            Status::other(404, "NotFound", &message)
+        }
+        code => Status::other(code, "Unknown", &text),
     }
 }
 
@@ -236,27 +260,4 @@ fn pod_url(call: &Call, sub: &str, request: &Request) -> Result<Uri, Status> {
         )
     };
     parse(&url)
-}
-
-fn node_url(call: &Call, request: &Request) -> Result<Uri, Status> {
-    // /api/v1/nodes/NAME/proxy/REST; the name may carry a scheme and a port.
-    let name = call.info.name.as_str();
-    let name = name.trim_start_matches("https:");
-    let (node, port) = name.split_once(':').unwrap_or((name, ""));
-    let mut base = kubelet(call, node)?;
-    if !port.is_empty()
-        && let Some(at) = base.rfind(':')
-    {
-        base.truncate(at);
-        base.push(':');
-        base.push_str(port);
-    }
-    let path = request.uri().path();
-    let rest = path.split_once("/proxy").map_or("", |(_, rest)| rest);
-    let query = request
-        .uri()
-        .query()
-        .map(|q| format!("?{q}"))
-        .unwrap_or_default();
-    parse(&format!("{base}/{}{query}", rest.trim_start_matches('/')))
 }
