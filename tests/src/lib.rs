@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bad_input;
+mod busybox;
 #[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]

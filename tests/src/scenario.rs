@@ -6,22 +6,44 @@
 //! $ kubectl get cm a       must succeed; the lines below must appear in this order
 //! NAME  ...                `...` stands for anything, runs of spaces count as one
 //! $! kubectl get cm b      must fail
+//! $& kubectl port-forward  runs beside the following commands until the scenario ends
 //! ```
-//! `%NS%` is a namespace of the scenario's own. `SCENARIO=deploy` runs only files with that in
-//! their name. Knows nothing of Transom: upstream runs the same files, which is how the tests
-//! themselves are tested.
+//! `NAME=value` before a command sets its environment, `< FILE` after it is its input. `%NS%` is a
+//! namespace of the scenario's own, `%PORT1%` … are free ports. `SCENARIO=deploy` runs only files
+//! with that in their name. Knows nothing of Transom: upstream runs the same files, which is how
+//! the tests themselves are tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// One command with what it must print.
 struct Step {
     line: usize,
     command: String,
-    must_fail: bool,
+    how: How,
     expected: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Succeeds,
+    Fails,
+    Beside,
+}
+
+/// Commands that run beside the others, ended with the scenario.
+struct Beside(Vec<Child>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 struct Scenario {
@@ -51,10 +73,16 @@ fn parse(text: &str) -> Scenario {
             scenario.files.push((file.trim().to_owned(), body));
         } else if info.trim() == "console" {
             for (number, line) in block {
-                if let Some(command) = line.strip_prefix("$! ") {
-                    scenario.steps.push(step(number, command, true));
-                } else if let Some(command) = line.strip_prefix("$ ") {
-                    scenario.steps.push(step(number, command, false));
+                let marked = [
+                    ("$ ", How::Succeeds),
+                    ("$! ", How::Fails),
+                    ("$& ", How::Beside),
+                ];
+                let command = marked
+                    .iter()
+                    .find_map(|(mark, how)| Some((line.strip_prefix(mark)?, *how)));
+                if let Some((command, how)) = command {
+                    scenario.steps.push(step(number, command, how));
                 } else if let Some(last) = scenario.steps.last_mut()
                     && !line.trim().is_empty()
                 {
@@ -67,13 +95,23 @@ fn parse(text: &str) -> Scenario {
     scenario
 }
 
-fn step(line: usize, command: &str, must_fail: bool) -> Step {
+fn step(line: usize, command: &str, how: How) -> Step {
     Step {
         line,
         command: command.to_owned(),
-        must_fail,
+        how,
         expected: Vec::new(),
     }
+}
+
+/// `%PORT1%` to `%PORT4%`.
+const PORTS: usize = 4;
+/// What a command that runs beside the others gets to begin.
+const BEFORE_OTHERS: Duration = Duration::from_millis(1000);
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// Runs one scenario file; panics with everything needed to understand a failure.
@@ -87,24 +125,51 @@ pub(crate) fn run(file: &Path, kubeconfig: &Path, kubectl: &Path) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
     let namespace = format!("scenario-{}-{number}", std::process::id());
-    let fill = |text: &str| text.replace("%NS%", &namespace);
+    let ports: Vec<u16> = (0..PORTS).map(|_| free_port()).collect();
+    let fill = |text: &str| {
+        let mut text = text.replace("%NS%", &namespace);
+        for (index, port) in ports.iter().enumerate() {
+            text = text.replace(&format!("%PORT{}%", index + 1), &port.to_string());
+        }
+        text
+    };
     for (name, body) in &scenario.files {
         fs::write(folder.path().join(name), fill(body)).unwrap();
     }
+    let mut beside = Beside(Vec::new());
     for step in &scenario.steps {
         let words = split(&fill(&step.command));
+        let mut words = words.as_slice();
+        let mut command = Command::new(kubectl);
+        while let Some((name, value)) = words[0].split_once('=') {
+            command.env(name, value);
+            words = &words[1..];
+        }
         assert_eq!(
             words[0], "kubectl",
             "line {}: only kubectl runs here",
             step.line
         );
-        let output = Command::new(kubectl)
+        command.stdin(Stdio::null());
+        if let [rest @ .., mark, file] = words
+            && mark == "<"
+        {
+            command.stdin(fs::File::open(folder.path().join(file)).unwrap());
+            words = rest;
+        }
+        command
             .args(&words[1..])
             .env("KUBECONFIG", kubeconfig)
             .env("HOME", folder.path())
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
+            .current_dir(folder.path());
+        if step.how == How::Beside {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            beside.0.push(command.spawn().unwrap());
+            // Until it has opened its streams or its port.
+            std::thread::sleep(BEFORE_OTHERS);
+            continue;
+        }
+        let output = command.output().unwrap();
         let text = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
@@ -112,8 +177,8 @@ pub(crate) fn run(file: &Path, kubeconfig: &Path, kubectl: &Path) {
         );
         let place = format!("{}:{}: $ {}", file.display(), step.line, step.command);
         assert_eq!(
-            !output.status.success(),
-            step.must_fail,
+            output.status.success(),
+            step.how == How::Succeeds,
             "{place}\nprinted:\n{text}"
         );
         let mut printed = text.lines();

@@ -51,13 +51,32 @@ impl Build {
                 let path = path.trim_start_matches('/');
                 for (end, _) in path.match_indices('/') {
                     if made.insert(&path[..end]) {
-                        tar.directory(&path[..=end], 0o755)?;
+                        let named = end + 1 == path.len();
+                        tar.directory(&path[..=end], if named { *mode } else { 0o755 })?;
                     }
                 }
                 if path.ends_with('/') {
                     continue;
                 }
                 tar.file(path, *mode, contents)?;
+            }
+            tar.finish()
+        };
+        let layer = write().map_err(|cause| ImageError::Read {
+            what: "layer".into(),
+            cause,
+        })?;
+        self.layers.push(layer);
+        Ok(self)
+    }
+
+    /// Adds a layer of symbolic links (path, target).
+    pub fn links(mut self, links: &[(&str, &str)]) -> Result<Build, ImageError> {
+        let write = || -> io::Result<Vec<u8>> {
+            let mut tar = Writer::new(Vec::new());
+            for (path, target) in links {
+                let path = path.trim_start_matches('/').as_bytes();
+                tar.entry(b'2', path, target.as_bytes(), 0o777, b"")?;
             }
             tar.finish()
         };

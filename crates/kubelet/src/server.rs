@@ -192,20 +192,19 @@ impl Server {
             Err(answer) => return *answer,
         };
         let previous = query.get("previous").is_some_and(|value| value == "true");
-        let chosen = if previous {
-            observed.previous(container)
-        } else {
-            observed.newest(container)
+        let told = self.told(namespace, pod, container);
+        let newest = observed.newest(container);
+        // While a container waits to start again, what ended last is what was before.
+        let waits = newest.is_some_and(|newest| told.last == newest.id);
+        let chosen = match (previous, waits) {
+            (true, false) => observed.previous(container),
+            (true, true) | (false, _) => newest,
         };
         let Some(chosen) = chosen.cloned() else {
-            let message = if previous {
-                format!("previous terminated container {container:?} in pod {pod:?} not found")
-            } else {
-                format!(
-                    "container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"
-                )
-            };
-            return text(StatusCode::BAD_REQUEST, &message);
+            return text(
+                StatusCode::BAD_REQUEST,
+                &told.refusal(pod, container, previous),
+            );
         };
         let config = &self.kubelet.shared().config;
         let file = config
@@ -242,6 +241,35 @@ impl Server {
         response
     }
 
+    /// What the API shows of a container's state.
+    fn told(&self, namespace: &str, pod: &str, container: &str) -> Told {
+        let key = client::Key::new(namespace, pod);
+        let object = self.kubelet.shared().pods.get(&key);
+        let dom = object.and_then(|object| object.parse().ok());
+        let dom = dom.unwrap_or_default();
+        let status = dom.as_ref().get("status");
+        let one = [
+            "containerStatuses",
+            "initContainerStatuses",
+            "ephemeralContainerStatuses",
+        ]
+        .into_iter()
+        .flat_map(|list| status.into_iter().flat_map(move |s| s.items(list)))
+        .find(|one| one.str("name") == container);
+        let waiting = one.and_then(|one| one.at(&["state", "waiting"]));
+        let last = one.and_then(|one| one.at(&["lastState", "terminated"]));
+        let last = last.map_or("", |last| last.str("containerID"));
+        Told {
+            reason: waiting
+                .map_or("", |waiting| waiting.str("reason"))
+                .to_owned(),
+            last: match waiting {
+                Some(_) => last.rsplit('/').next().unwrap_or_default().to_owned(),
+                None => String::new(),
+            },
+        }
+    }
+
     /// Whether a container still runs, as its worker has last seen it.
     fn liveness(&self, id: &str, running: bool) -> impl Fn() -> bool + Send + Sync + 'static {
         let state = Arc::new(std::sync::atomic::AtomicBool::new(running));
@@ -254,6 +282,31 @@ impl Server {
             });
         }
         move || state.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// A container's state in the API.
+struct Told {
+    /// Why it waits.
+    reason: String,
+    /// The runtime's id of what ended last, of one that waits.
+    last: String,
+}
+
+impl Told {
+    /// Why there is no log.
+    /// Source: kubernetes v1.36 pkg/kubelet/kubelet_pods.go, validateContainerLogStatus.
+    fn refusal(&self, pod: &str, container: &str, previous: bool) -> String {
+        if previous {
+            return format!("previous terminated container {container:?} in pod {pod:?} not found");
+        }
+        let why = match self.reason.as_str() {
+            "" => return format!("container {container:?} in pod {pod:?} is not available"),
+            "ErrImagePull" => "image can't be pulled",
+            "ImagePullBackOff" => "trying and failing to pull image",
+            reason => reason,
+        };
+        format!("container {container:?} in pod {pod:?} is waiting to start: {why}")
     }
 }
 

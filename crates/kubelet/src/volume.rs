@@ -66,6 +66,15 @@ pub(crate) enum VolumeError {
     },
 }
 
+/// What all volumes of one round of setting up share.
+pub(crate) struct Round<'a> {
+    config: &'a Config,
+    client: &'a Client,
+    object: &'a Object,
+    known: &'a Knowledge,
+    now: jiff::Timestamp,
+}
+
 /// Sets volumes up and takes them down. Holds nothing: the disk is the state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Volumes {
@@ -79,7 +88,8 @@ impl Volumes {
         }
     }
 
-    /// Makes all volumes of the pod; safe to repeat, which also refreshes their files.
+    /// Makes all volumes of the pod; safe to repeat, which also refreshes their files. One that
+    /// fails does not keep the others.
     pub(crate) async fn set_up(
         &self,
         config: &Config,
@@ -87,60 +97,75 @@ impl Volumes {
         object: &Object,
         known: &Knowledge,
         now: jiff::Timestamp,
-    ) -> Result<(), VolumeError> {
+    ) -> Result<(), Vec<VolumeError>> {
         let Ok(dom) = object.parse() else {
             return Ok(());
         };
-        let pod = dom.as_ref();
-        let Some(spec) = pod.get("spec") else {
-            return Ok(());
+        let round = Round {
+            config,
+            client,
+            object,
+            known,
+            now,
         };
-        let group = spec
-            .get("securityContext")
+        let mut failed = Vec::new();
+        let spec = dom.as_ref().get("spec");
+        for volume in spec.into_iter().flat_map(|spec| spec.items("volumes")) {
+            let made = self.set_up_one(&round, dom.as_ref(), volume).await;
+            failed.extend(made.err());
+        }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(failed),
+        }
+    }
+
+    async fn set_up_one(
+        &self,
+        round: &Round<'_>,
+        pod: Ref<'_>,
+        volume: Ref<'_>,
+    ) -> Result<(), VolumeError> {
+        let group = pod
+            .at(&["spec", "securityContext"])
             .and_then(|context| context.int("fsGroup"))
             .and_then(|group| u32::try_from(group).ok());
-        for volume in spec.items("volumes") {
-            let name = volume.str("name").to_owned();
-            let dir = self.dir(object.uid(), volume);
-            let disk = |cause| VolumeError::SetUp {
-                name: name.clone(),
-                cause,
-            };
-            match kind_of(volume) {
-                "emptyDir" => {
-                    let empty = volume.get("emptyDir");
-                    let memory = empty.is_some_and(|empty| empty.str("medium") == "Memory");
-                    let limit = empty
-                        .and_then(|empty| api::Quantity::parse(empty.str("sizeLimit")).ok())
-                        .and_then(|limit| u64::try_from(limit.value()).ok())
-                        .filter(|limit| *limit > 0);
-                    make_dir(&dir, memory, limit, group).map_err(disk)?;
-                }
-                "hostPath" => {
-                    let Some(host) = volume.get("hostPath") else {
-                        continue;
-                    };
-                    let kind = volumes::HostPathType::parse(host.str("type")).unwrap_or_default();
-                    volumes::check_host_path(Path::new(host.str("path")), kind).map_err(disk)?;
-                }
-                "configMap" | "secret" | "projected" | "downwardAPI" => {
-                    let files =
-                        contents::files(config, client, pod, volume, known, group, &dir, now)
-                            .await?;
-                    let memory = matches!(kind_of(volume), "secret" | "projected");
-                    make_dir(&dir, memory, None, group).map_err(disk)?;
-                    let stamp = stamp();
-                    volumes::write_files(&dir, &files, &stamp, group).map_err(disk)?;
-                }
-                other => {
-                    return Err(VolumeError::Type {
-                        name,
-                        kind: other.to_owned(),
-                    });
-                }
+        let name = volume.str("name").to_owned();
+        let dir = self.dir(round.object.uid(), volume);
+        let disk = |cause| VolumeError::SetUp {
+            name: name.clone(),
+            cause,
+        };
+        match kind_of(volume) {
+            "emptyDir" => {
+                let empty = volume.get("emptyDir");
+                let memory = empty.is_some_and(|empty| empty.str("medium") == "Memory");
+                let limit = empty
+                    .and_then(|empty| api::Quantity::parse(empty.str("sizeLimit")).ok())
+                    .and_then(|limit| u64::try_from(limit.value()).ok())
+                    .filter(|limit| *limit > 0);
+                make_dir(&dir, memory, limit, group).map_err(disk)
             }
+            "hostPath" => {
+                let Some(host) = volume.get("hostPath") else {
+                    return Ok(());
+                };
+                let kind = volumes::HostPathType::parse(host.str("type")).unwrap_or_default();
+                volumes::check_host_path(Path::new(host.str("path")), kind).map_err(disk)
+            }
+            "configMap" | "secret" | "projected" | "downwardAPI" => {
+                let files = contents::files(round, pod, volume, group, &dir).await?;
+                let memory = matches!(kind_of(volume), "secret" | "projected");
+                make_dir(&dir, memory, None, group).map_err(disk)?;
+                volumes::write_files(&dir, &files, &stamp(), group)
+                    .map(drop)
+                    .map_err(disk)
+            }
+            other => Err(VolumeError::Type {
+                name,
+                kind: other.to_owned(),
+            }),
         }
-        Ok(())
     }
 
     /// The mounts that a container asks for.

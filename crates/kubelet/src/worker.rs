@@ -278,13 +278,8 @@ impl Worker {
                     &self.known,
                     now,
                 );
-                if let Err(error) = set_up.await {
-                    self.event(
-                        EventType::Warning,
-                        "FailedMount",
-                        &Chain(&error).to_string(),
-                        "",
-                    );
+                for error in set_up.await.err().into_iter().flatten() {
+                    self.report_volume_error(&error);
                 }
             }
         }

@@ -13,7 +13,7 @@ use volumes::{File, Files};
 use crate::config::Config;
 use crate::container::{Need, Needs, NodeFacts, References, field, resource_field};
 use crate::pod::Knowledge;
-use crate::volume::{VolumeError, kind_of};
+use crate::volume::{Round, VolumeError, kind_of};
 
 const DEFAULT_MODE: i64 = 0o644;
 
@@ -81,17 +81,20 @@ fn need_of(source: Source<'_>) -> Option<Need> {
 }
 
 /// All files of one volume.
-#[expect(clippy::too_many_arguments, reason = "the inputs of one function")]
 pub(super) async fn files(
-    config: &Config,
-    client: &Client,
+    round: &Round<'_>,
     pod: Ref<'_>,
     volume: Ref<'_>,
-    known: &Knowledge,
     group: Option<u32>,
     dir: &Path,
-    now: jiff::Timestamp,
 ) -> Result<Files, VolumeError> {
+    let Round {
+        config,
+        client,
+        known,
+        now,
+        ..
+    } = round;
     let name = volume.str("name").to_owned();
     let namespace = pod
         .get("metadata")

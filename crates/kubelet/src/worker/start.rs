@@ -81,8 +81,10 @@ impl Worker {
                 self.volumes_ready = true;
                 true
             }
-            Err(error) => {
-                self.report_volume_error(&error);
+            Err(errors) => {
+                for error in &errors {
+                    self.report_volume_error(error);
+                }
                 let delay = self.sandbox_backoff.next_delay();
                 tokio::time::sleep(delay).await;
                 false
@@ -90,14 +92,14 @@ impl Worker {
         }
     }
 
-    fn report_volume_error(&self, error: &VolumeError) {
+    pub(super) fn report_volume_error(&self, error: &VolumeError) {
         self.event(
             EventType::Warning,
             "FailedMount",
             &Chain(error).to_string(),
             "",
         );
-        tracing::warn!(pod = %self.key, err = %Chain(error), "volumes not ready, retries");
+        tracing::warn!(pod = %self.key, err = %Chain(error), "volume not ready, retries");
     }
 
     pub(super) async fn start_container(

@@ -1,4 +1,6 @@
-//! Exec in memory, over TLS, and through a proxy.
+//! Exec in memory, over TLS, through a proxy, and over SPDY.
+
+mod spdy;
 
 use std::sync::Arc;
 
