@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod busybox;
 #[cfg(test)]
 mod dependency_rules;

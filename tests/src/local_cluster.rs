@@ -50,7 +50,9 @@ fn scenarios_and_a_clean_host() {
     ]);
     assert!(version.contains("transom"), "{version}");
     let has_shell = crate::busybox::archive().is_some_and(|bytes| {
+        let image = fixture.data().join("busybox.tar");
         fs::write(&image, bytes).unwrap();
+        let file = image.to_str().unwrap();
         fixture.must(&["image", "import", "--name", &fixture.name, file]);
         true
     });
