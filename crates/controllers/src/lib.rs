@@ -10,6 +10,7 @@ mod endpoint;
 mod facts;
 mod garbage;
 mod informers;
+mod job;
 mod namespace;
 mod node_lifecycle;
 mod node_ranges;
@@ -47,6 +48,16 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "deployment-controller",
         identity: "system:serviceaccount:kube-system:deployment-controller",
         start: deployment::start,
+    },
+    Controller {
+        name: "job-controller",
+        identity: "system:serviceaccount:kube-system:job-controller",
+        start: job::start,
+    },
+    Controller {
+        name: "ttl-after-finished-controller",
+        identity: "system:serviceaccount:kube-system:ttl-after-finished-controller",
+        start: job::start_ttl,
     },
     Controller {
         name: "serviceaccount-controller",
