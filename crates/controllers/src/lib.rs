@@ -6,8 +6,10 @@
 mod context;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint;
 mod facts;
+mod finished_jobs;
 mod garbage;
 mod informers;
 mod job;
@@ -20,6 +22,7 @@ mod pod_garbage;
 mod protection;
 mod quota;
 mod replicaset;
+mod role_aggregation;
 mod taint_eviction;
 mod workload;
 
@@ -123,5 +126,20 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "node-ipam-controller",
         identity: "system:serviceaccount:kube-system:node-controller",
         start: node_ranges::start,
+    },
+    Controller {
+        name: "disruption-controller",
+        identity: "system:serviceaccount:kube-system:disruption-controller",
+        start: disruption::start,
+    },
+    Controller {
+        name: "clusterrole-aggregation-controller",
+        identity: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
+        start: role_aggregation::start,
+    },
+    Controller {
+        name: "ttl-after-finished-controller",
+        identity: "system:serviceaccount:kube-system:ttl-after-finished-controller",
+        start: finished_jobs::start,
     },
 ];

@@ -1,4 +1,4 @@
-//! What endpoints need to know of a pod.
+//! What endpoints and budgets need to know of a pod.
 //!
 //! Source: endpointslice v0.36.3 util/controller_utils.go (ShouldPodBeInEndpoints,
 //! podEndpointsChanged).
@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use client::Object;
 use jiff::Timestamp;
 use schema::Ref;
+
+use crate::context::Context;
+use crate::facts::{Facts, Reader};
 
 /// See the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,23 @@ pub(crate) struct Pod {
     pub(crate) ended: bool,
     /// (name, protocol, port) of containers that run with the pod.
     pub(crate) ports: Vec<(String, String, u16)>,
+    /// Who manages it.
+    pub(crate) controller: Option<Owner>,
+    /// Since when it is told that somebody is about to delete it; not by the kubelet.
+    pub(crate) disrupted: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// The facts of all pods, by namespace.
+pub(crate) fn pods(context: &Context) -> Facts<Pod> {
+    Facts::of(context, ["", "v1", "pods"], Reader::by_namespace(Pod::read))
 }
 
 impl Pod {
@@ -69,6 +89,16 @@ impl Pod {
                     (name, protocol, port.container_port)
                 })
                 .collect(),
+            controller: meta.controller().map(|owner| Owner {
+                api_version: owner.api_version.to_owned(),
+                kind: owner.kind.to_owned(),
+                name: owner.name.to_owned(),
+                uid: owner.uid.to_owned(),
+            }),
+            disrupted: api::meta::condition(pod, "DisruptionTarget")
+                .filter(|target| target.str("status") == "True")
+                .filter(|target| target.str("reason") != "TerminationByKubelet")
+                .and_then(|target| api::time::parse(target.str("lastTransitionTime")).ok()),
         }
     }
 

@@ -12,7 +12,7 @@ use client::{Error, EventType, Key, Object, Reference, WorkQueue};
 use parking_lot::Mutex;
 
 use crate::context::{Context, work};
-use crate::endpoint::pod::Pod;
+use crate::endpoint::pod::{Pod, pods};
 use crate::endpoint::service::Service;
 use crate::endpoint::slice::Slice;
 use crate::endpoint::slice_plan::{CONTROLLER, World, plan};
@@ -84,8 +84,7 @@ pub(super) fn watch_services_and_pods(
     let add = queue.clone();
     let services = services(context).on_step(move |step| add.add(step.key.clone()));
     let (add, known) = (queue.clone(), services.clone());
-    let pods = Facts::of(context, ["", "v1", "pods"], Reader::by_namespace(Pod::read));
-    let pods = pods.on_step(move |step| {
+    let pods = pods(context).on_step(move |step| {
         for service in touched(&known.bin(&step.key.namespace), step) {
             add.add(Key::new(step.key.namespace.as_str(), service));
         }
@@ -281,7 +280,7 @@ impl Slices {
     }
 }
 
-pub(super) fn about(kind: &str, key: &Key, uid: &str) -> Reference {
+pub(crate) fn about(kind: &str, key: &Key, uid: &str) -> Reference {
     Reference {
         api_version: "v1".to_owned(),
         kind: kind.to_owned(),
