@@ -14,7 +14,7 @@ use schema::Dom;
 use crate::negotiate::Accepted;
 use crate::options::WriteOptions;
 use crate::verbs::Call;
-use crate::{RequestInfo, Server, UserInfo};
+use crate::{InitialObject, RequestInfo, Server, UserInfo};
 
 /// A cluster that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,8 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
     for stage in [namespaces, rest, kubernetes_service(server)] {
         try_join_all(stage.into_iter().map(|one| ensure(server, one))).await?;
     }
+    let given = server.config.initial.iter();
+    try_join_all(given.map(|one| ensure_initial(server, one))).await?;
     Ok(())
 }
 
@@ -205,6 +207,19 @@ pub(crate) fn call(
         served,
         warnings: Arc::default(),
     })
+}
+
+/// Creates an object of another part; one that exists belongs to its users.
+async fn ensure_initial(server: &Arc<Server>, one: &InitialObject) -> Result<(), BootstrapError> {
+    let wanted = wanted(one.group, one.resource, &one.namespace, one.json.clone());
+    let name = Dom::parse_json(wanted.json.as_bytes())
+        .map(|dom| api::meta::of(dom.as_ref()).name().to_owned())
+        .unwrap_or_default();
+    let call = call(server, one.group, "v1", one.resource, &one.namespace);
+    if call.is_some_and(|call| call.read(&name).is_ok()) {
+        return Ok(());
+    }
+    ensure(server, wanted).await
 }
 
 /// Creates an object that is missing; endpoints of ours are brought up to date.

@@ -36,5 +36,5 @@ mod tests;
 pub use access::{Authenticator, Authorizer, Decision};
 pub use registry::User as UserInfo;
 pub use request::RequestInfo;
-pub use server::{Config, Front, Server, Tokens};
+pub use server::{Config, Front, InitialObject, Server, Tokens};
 pub use tokens::SignedTokens;

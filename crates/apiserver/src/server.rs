@@ -62,6 +62,21 @@ pub struct Config {
     pub kubelets: Option<Arc<dyn transport::Transport>>,
     /// Draws uids and generated names.
     pub rng: Rng,
+    /// Objects of other parts that a cluster starts with; those that exist stay as they are.
+    pub initial: Vec<InitialObject>,
+}
+
+/// An object that is created when it is not there.
+#[derive(Clone, Debug)]
+pub struct InitialObject {
+    /// API group, empty for core; its version is v1.
+    pub group: &'static str,
+    /// Resource.
+    pub resource: &'static str,
+    /// Empty for cluster-scoped ones.
+    pub namespace: String,
+    /// The object.
+    pub json: String,
 }
 
 impl Config {
@@ -77,7 +92,11 @@ impl Config {
             tokens: None,
             client_ca_pem: String::new(),
             kubelets: None,
+<<<<<<< HEAD
             rng: Rng::from_os(),
+=======
+            initial: Vec::new(),
+>>>>>>> 0287759 (dns: a zone of Services and EndpointSlices, answers, Corefile, forwarding, sockets)
         }
     }
 }
