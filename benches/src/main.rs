@@ -7,6 +7,7 @@
 
 mod cluster;
 mod compare;
+mod dns;
 mod load;
 mod pods;
 mod probe;
@@ -110,6 +111,16 @@ async fn measure(fixture: &Fixture, report: &mut Report) -> Result<()> {
         Ok(figures) => figures.into_iter().for_each(|figure| report.add(figure)),
         Err(error) => report.add(Figure::missing(
             "pod create to Running",
+            &format!("{error:#}"),
+        )),
+    }
+
+    report::line("DNS");
+    report.add(dns::core()?);
+    match dns::over_udp(fixture).await {
+        Ok(figure) => report.add(figure),
+        Err(error) => report.add(Figure::missing(
+            "DNS replies over UDP",
             &format!("{error:#}"),
         )),
     }

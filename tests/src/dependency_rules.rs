@@ -99,7 +99,7 @@ fn only_the_api_server_knows_the_store() {
 #[test]
 fn components_meet_in_api_objects_only() {
     let graph = Graph::read();
-    let parts = ["controllers", "scheduler", "kubelet", "network"];
+    let parts = ["controllers", "scheduler", "kubelet", "network", "dns"];
     for part in parts {
         let reach = graph.reach(part);
         for other in parts.into_iter().filter(|other| *other != part) {

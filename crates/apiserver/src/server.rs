@@ -92,11 +92,8 @@ impl Config {
             tokens: None,
             client_ca_pem: String::new(),
             kubelets: None,
-<<<<<<< HEAD
             rng: Rng::from_os(),
-=======
             initial: Vec::new(),
->>>>>>> 0287759 (dns: a zone of Services and EndpointSlices, answers, Corefile, forwarding, sockets)
         }
     }
 }

@@ -35,6 +35,8 @@ pub const SCHEDULER: &str = "scheduler";
 pub const SERVICE_ACCOUNT: &str = "sa";
 /// What a kubelet shows to the API server, in the node's `pki` folder.
 pub const KUBELET_CLIENT: &str = "kubelet-client";
+/// What a node's DNS shows to the API server, in the node's `pki` folder.
+pub const DNS_CLIENT: &str = "dns-client";
 /// What a kubelet serves with, in the node's `pki` folder.
 pub const KUBELET: &str = "kubelet";
 
@@ -112,6 +114,13 @@ pub(crate) fn ensure_node(place: &Place, state: &State, index: usize) -> Result<
     let cn = format!("system:node:{name}");
     let profile = Profile::client(&cn, ["system:nodes"]);
     ensure_identity(&own, KUBELET_CLIENT, ca, &profile, now)?;
+    // The account that upstream's DNS pods have; its rights are the role system:coredns.
+    let groups = [
+        "system:serviceaccounts",
+        "system:serviceaccounts:kube-system",
+    ];
+    let profile = Profile::client("system:serviceaccount:kube-system:coredns", groups);
+    ensure_identity(&own, DNS_CLIENT, ca, &profile, now)?;
     let profile = Profile {
         cn,
         organizations: vec!["system:nodes".to_owned()],

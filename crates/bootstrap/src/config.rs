@@ -105,6 +105,16 @@ pub struct AgentConfig {
     /// Address of the cluster's DNS Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_dns: Option<IpAddr>,
+    /// Client certificate of the node's DNS; absent: the node serves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_key_file: Option<PathBuf>,
+    /// What `/etc/resolv.conf` means in the Corefile: the resolvers that names outside the cluster
+    /// are asked of, from `host_network`.
+    #[serde(default = "resolv_conf")]
+    pub resolv_conf: PathBuf,
     /// Folder of images, containers and the agent's own state.
     #[serde(default = "data_dir")]
     pub data_dir: PathBuf,
@@ -212,6 +222,9 @@ fn issuer() -> String {
 }
 fn info() -> String {
     "info".to_owned()
+}
+fn resolv_conf() -> PathBuf {
+    "/etc/resolv.conf".into()
 }
 fn kubelet_port() -> u16 {
     10250

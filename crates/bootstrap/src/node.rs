@@ -60,6 +60,9 @@ const PROGRAM: &str = "/run/transom/bin/transom";
 const CONFIG: &str = "/var/lib/transom/agent.yaml";
 /// The host's network namespace as nodes see it.
 const HOST_NETWORK: &str = "/run/transom/netns-host";
+/// The host's resolver file as it is there: its servers are asked from the host's network, where
+/// one on the loopback is reached too.
+const HOST_RESOLVERS: &str = "/run/transom/resolv.conf";
 
 pub(crate) fn folder(place: &Place, name: &str) -> PathBuf {
     place.join("nodes").join(name)
@@ -107,6 +110,9 @@ pub(crate) fn prepare(place: &Place, state: &State, index: usize) -> Result<(), 
     for file in ["transom/bin/transom", "transom/netns-host"] {
         files::write(&run.join(file), b"", 0o755)?;
     }
+    let resolvers = files::read(Path::new("/etc/resolv.conf")).ok().flatten();
+    let at = run.join("transom/resolv.conf");
+    files::write(&at, resolvers.unwrap_or_default().as_bytes(), 0o644)?;
     identify(&own.join("upper"), name)?;
     agent_config(place, state, index).save(&own.join("data/agent.yaml"))
 }
@@ -177,6 +183,9 @@ fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {
         service_ranges: vec![ranges.services.into()],
         cluster_domain: "cluster.local".to_owned(),
         cluster_dns: Some(ranges.dns_service().into()),
+        dns_cert_file: Some(key("dns-client.crt")),
+        dns_key_file: Some(key("dns-client.key")),
+        resolv_conf: HOST_RESOLVERS.into(),
         data_dir: data.to_owned(),
         kubelet_dir: "/var/lib/kubelet".into(),
         pod_log_dir: "/var/log/pods".into(),

@@ -158,11 +158,9 @@ fn write(
             let mut reply = begin(buffer, query, place.limit, rcode::NO_ERROR);
             if service::write(&mut reply, lookup, domain, ttl, place.turn) {
                 reply.finish();
-                Answer::Done
-            } else {
-                drop(reply);
-                negative(zone, place, query, domain, rcode::NO_ERROR, buffer)
+                return Answer::Done;
             }
+            negative(zone, place, query, domain, rcode::NO_ERROR, buffer)
         }
         Records::Alias(target) if query.kind == kind::CNAME => {
             let mut reply = begin(buffer, query, place.limit, rcode::NO_ERROR);
@@ -424,4 +422,4 @@ pub(crate) fn is_reverse(zone: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,6 +16,7 @@ mod answer;
 mod cache;
 mod corefile;
 mod forward;
+mod lookup;
 mod manifests;
 mod message;
 mod publish;
@@ -26,6 +27,7 @@ mod zone;
 
 pub use corefile::{Corefile, CorefileError, Finding};
 pub use forward::{Sockets, SystemSockets};
+pub use lookup::{Looked, LookupError, lookup};
 pub use manifests::{Manifest, PUBLISHER_USER, SERVER_USER, default_corefile, manifests};
 pub use publish::publish;
 pub use run::{Config, run};

@@ -337,7 +337,13 @@ impl Server {
                         self.now_ms(),
                     );
                 }
-                finish::reply(&query, pending.chase.as_ref(), &found.packet, limit, buffer);
+                let mut packet = found.packet;
+                if pending.rules.corefile.blocks[pending.block].cache.is_some() {
+                    // As the next client gets it: with the time it is kept as its TTL.
+                    let cache = self.cache.lock();
+                    cache.get(&key(&query, &name), self.now_ms(), &mut packet);
+                }
+                finish::reply(&query, pending.chase.as_ref(), &packet, limit, buffer);
             }
             Err(error) => {
                 tracing::debug!(name = readable(name.wire()), err = %Chain(&error), "not resolved");

@@ -19,6 +19,9 @@ use crate::message::wire;
 /// Two labels: `SERVICE.NAMESPACE` in wire form without an end.
 pub(crate) type GroupKey = Box<[u8]>;
 
+/// An endpoint's name: its group and its label.
+type HostKey = (GroupKey, Box<[u8]>);
+
 /// A named port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {
@@ -84,7 +87,7 @@ pub struct Zone {
     filed: HashMap<(Box<str>, Box<str>), GroupKey>,
     namespaces: HashSet<Box<[u8]>>,
     reverse_services: HashMap<IpAddr, BTreeSet<GroupKey>>,
-    reverse_hosts: HashMap<IpAddr, BTreeSet<(GroupKey, Box<[u8]>)>>,
+    reverse_hosts: HashMap<IpAddr, BTreeSet<HostKey>>,
     changes: u32,
     synced: bool,
 }

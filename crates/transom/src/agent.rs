@@ -1,5 +1,6 @@
 //! The node's process: network, images, runtime, kubelet.
 
+mod dns;
 mod host_sockets;
 
 use std::collections::HashSet;
@@ -110,6 +111,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
             }
         })
         .context("start the inbox of images")?;
+    dns::start(&config, &ca, &clock, &shutdown)?;
     let (millicores, memory_bytes) = kubelet::machine_resources();
     let runtime = Arc::new(runtime);
     serve_cri(&config.run_dir, runtime.clone(), images.clone(), &shutdown);
@@ -121,7 +123,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
                 hostname: config.node_name.clone(),
                 root: config.kubelet_dir.clone(),
                 logs: config.pod_log_dir.clone(),
-                cluster_dns: Vec::new(),
+                cluster_dns: config.cluster_dns.iter().map(ToString::to_string).collect(),
                 cluster_domain: config.cluster_domain.clone(),
                 host_dns: host_dns(),
                 max_pods: config.max_pods,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::{agent, demo, hello, images, inbox, local, logs, server, status};
+use crate::{agent, demo, hello, images, inbox, local, logs, lookup, server, status};
 
 /// A whole Kubernetes in one binary.
 #[derive(Parser)]
@@ -50,6 +50,17 @@ enum Applet {
     Server(Configured),
     /// Run a node.
     Agent(Configured),
+    /// Ask the DNS as /etc/resolv.conf says, for images without another tool.
+    Lookup {
+        /// A name, or an address whose name is asked for.
+        name: String,
+        /// A, AAAA, CNAME, MX, NS, PTR, SOA, SRV or TXT.
+        #[arg(default_value = "A")]
+        kind: String,
+        /// This server instead, such as 10.96.0.10:53.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        server: Option<std::net::SocketAddr>,
+    },
     /// Answer HTTP requests with a greeting: the demo's container.
     #[command(hide = true)]
     Hello {
@@ -250,6 +261,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Applet::Server(configured) => server::run(&configured.config)?,
         Applet::Agent(configured) => agent::run(&configured.config)?,
         Applet::Hello { port, version } => hello::run(port, &version)?,
+        Applet::Lookup { name, kind, server } => return lookup::run(&name, &kind, server),
     }
     Ok(ExitCode::SUCCESS)
 }

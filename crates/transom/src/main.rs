@@ -10,6 +10,7 @@ mod images;
 mod inbox;
 mod local;
 mod logs;
+mod lookup;
 mod report;
 mod server;
 mod status;

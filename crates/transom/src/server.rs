@@ -1,5 +1,7 @@
 //! The control plane's process: store, API server, controllers, scheduler.
 
+mod dns;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,6 +73,7 @@ async fn serve(config: ServerConfig) -> Result<()> {
     )));
     front.client_ca_pem = String::from_utf8_lossy(&ca).into_owned();
     front.kubelets = Some(Arc::new(Hosts::new(kubelet_tls)));
+    front.initial = dns::initial(&config);
     let server = apiserver::Server::open(front)
         .await
         .context("start the API server")?;
@@ -112,6 +115,9 @@ async fn serve(config: ServerConfig) -> Result<()> {
     };
     start_controllers(&client_for, &ca, &config, &clock, &shutdown);
     start_scheduler(client_for("system:kube-scheduler"), &clock, &shutdown);
+    if config.cluster_dns.is_some() {
+        dns::start(client_for(::dns::PUBLISHER_USER), &shutdown);
+    }
     shutdown.wait().await;
     tracing::info!("the control plane ends");
     store.close();

@@ -211,9 +211,8 @@ fn ranges_are_reverse_zones() {
     check(
         "10.0.0.0/8 fd00::/16 10.1.0.0/12 {\n forward . 10.0.0.53\n}",
         expect![[r#"
-            10.in-addr.arpa. fd00:.
+            10.in-addr.arpa. 0.0.d.f.ip6.arpa.
               forward . to [Address(10.0.0.53:53)] except  Random concurrent 1000 fails 2 tcp false
-            line 1: port /16 of fd00::/16: only 53 is served
             line 1: 10.1.0.0/12 does not end at a label"#]],
     );
 }
