@@ -115,7 +115,7 @@ pub(crate) fn environment() -> Vec<String> {
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mut all = vec![path.to_owned()];
     for name in [
-        "RUST_LOG",
+        "TRANSOM_LOG",
         "RUST_BACKTRACE",
         "HTTP_PROXY",
         "HTTPS_PROXY",

@@ -10,23 +10,45 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use bootstrap::local::{Options, cluster};
+use bootstrap::local::{NodeInfo, Options, cluster};
 use rustix::fs::inotify;
 
-use crate::report::result;
+use crate::report::{progress, result};
 
 /// The folder below a node's data folder.
 pub(crate) const FOLDER: &str = "inbox";
 const WITHIN: Duration = Duration::from_secs(300);
 
-/// Gives an archive to every node of a cluster and waits until all have it.
+/// Gives an archive to every node of a cluster, to all at once, and waits until all have it.
 pub(crate) fn import(name: &str, archive: &Path) -> Result<()> {
     let cluster = cluster(name, &Options::default())?;
-    for node in &cluster.nodes {
-        let inbox = node.data.join(FOLDER);
-        let text =
-            put(&inbox, archive).with_context(|| format!("import into node {}", node.name))?;
-        result(&format!("{}: {}", node.name, text.trim()));
+    if let Some(dead) = cluster.nodes.iter().find(|node| node.pid.is_none()) {
+        bail!(
+            "node {0} of cluster {1:?} does not run; `transom start -C {1}` brings it back",
+            dead.name,
+            cluster.name
+        );
+    }
+    progress(&format!(
+        "importing {} into {} node(s)",
+        archive.display(),
+        cluster.nodes.len()
+    ));
+    let answers: Vec<Result<String>> = std::thread::scope(|scope| {
+        let put = |node: &NodeInfo| {
+            let inbox = node.data.join(FOLDER);
+            put(&inbox, archive).with_context(|| format!("import into node {}", node.name))
+        };
+        let spawn = |node| scope.spawn(move || put(node));
+        let threads: Vec<_> = cluster.nodes.iter().map(spawn).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String>>| {
+            let panicked = |_| Err(anyhow::anyhow!("the import panicked"));
+            thread.join().unwrap_or_else(panicked)
+        };
+        threads.into_iter().map(join).collect()
+    });
+    for (node, answer) in cluster.nodes.iter().zip(answers) {
+        result(&format!("{}: {}", node.name, answer?.trim()));
     }
     Ok(())
 }
