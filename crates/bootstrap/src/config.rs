@@ -50,7 +50,7 @@ pub struct ServerConfig {
     /// Issuer of service-account tokens.
     #[serde(default = "issuer")]
     pub service_account_issuer: String,
-    /// Filter of the log, as in RUST_LOG.
+    /// Filter of the log, as in TRANSOM_LOG.
     #[serde(default = "info")]
     pub log: String,
 }
@@ -152,7 +152,7 @@ pub struct AgentConfig {
     /// Delete unused images when the disk runs full. Off on local nodes, which share a disk.
     #[serde(default = "yes")]
     pub image_collection: bool,
-    /// Filter of the log, as in RUST_LOG.
+    /// Filter of the log, as in TRANSOM_LOG.
     #[serde(default = "info")]
     pub log: String,
 }
