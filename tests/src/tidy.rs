@@ -90,3 +90,45 @@ fn unsafe_stays_where_the_design_allows_it() {
         assert!(allowed || !uses, "unsafe in {}", path.display());
     }
 }
+
+/// A dependency that no source names costs build time and says something untrue.
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let sources = sources();
+    let mut idle = Vec::new();
+    let mut manifests: Vec<PathBuf> = ["benches", "tests", "xtask"]
+        .iter()
+        .map(|name| root.join(name))
+        .collect();
+    let crates = fs::read_dir(root.join("crates")).unwrap();
+    manifests.extend(crates.map(|entry| entry.unwrap().path()));
+    for folder in manifests {
+        let text = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let own: String = sources
+            .iter()
+            .filter(|(path, _)| path.starts_with(&folder))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        let mut listed = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                listed = line.ends_with("dependencies]");
+            }
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if !listed || name.is_empty() || name.starts_with(['[', '#']) {
+                continue;
+            }
+            let module = name.replace('-', "_");
+            let uses = [
+                format!("{module}::"),
+                format!("use {module}"),
+                format!("{module} as "),
+            ];
+            if !uses.iter().any(|use_| own.contains(use_.as_str())) {
+                idle.push(format!("{}: {name}", folder.display()));
+            }
+        }
+    }
+    assert!(idle.is_empty(), "unused: {idle:#?}");
+}
