@@ -99,7 +99,14 @@ fn only_the_api_server_knows_the_store() {
 #[test]
 fn components_meet_in_api_objects_only() {
     let graph = Graph::read();
-    let parts = ["controllers", "scheduler", "kubelet", "network", "dns"];
+    let parts = [
+        "controllers",
+        "scheduler",
+        "kubelet",
+        "network",
+        "dns",
+        "proxy",
+    ];
     for part in parts {
         let reach = graph.reach(part);
         for other in parts.into_iter().filter(|other| *other != part) {

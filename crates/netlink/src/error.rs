@@ -112,6 +112,13 @@ impl Error {
         self.errno() == Some(Errno::EXIST)
     }
 
+    /// The ruleset is no longer at the generation that the transaction was made for.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.errno()
+            .is_some_and(|errno| errno.raw_os_error() == libc::ERESTART)
+    }
+
     /// The object was not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -295,7 +295,11 @@ pub const ADDRESS_TYPE_LOCAL: u32 = 2;
 /// How a packet is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectKind {
-    /// ICMP of the packet's own family (`enum nft_reject_inet_code`): 0 no route, 1 port
+    /// The ICMP code of the table's family, in a table of one family: port unreachable is 3 in
+    /// IPv4 and 4 in IPv6.
+    Icmp(u8),
+    /// ICMP of the packet's own family, in an inet or bridge table (`enum
+    /// nft_reject_inet_code`): 0 no route, 1 port
     /// unreachable, 2 host unreachable, 3 administratively prohibited.
     IcmpX(u8),
     /// A TCP reset.
@@ -811,6 +815,7 @@ impl Expr {
             }
             Self::Reject(kind) => {
                 let (kind, code) = match kind {
+                    RejectKind::Icmp(code) => (0, *code),
                     RejectKind::TcpReset => (1, 0),
                     RejectKind::IcmpX(code) => (2, *code),
                 };

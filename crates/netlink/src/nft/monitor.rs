@@ -6,7 +6,7 @@
 //! `nf_tables.h` (`enum nft_gen_attributes`), `net/netfilter/nf_tables_api.c`, `nft_commit_notify`.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::net::netlink::NETFILTER;
 
@@ -42,6 +42,12 @@ pub struct Monitor {
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_fd().as_raw_fd()
     }
 }
 

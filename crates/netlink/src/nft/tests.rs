@@ -384,6 +384,7 @@ fn large_and_incremental() {
     assert_eq!(stored[0].chain.as_deref(), Some("c"));
     let mut batch = Batch::new();
     batch.flush_set(&table, "m");
-    assert!(nft.commit_at(batch, generation).is_err());
+    let error = nft.commit_at(batch, generation).unwrap_err();
+    assert!(error.is_stale(), "{error:?}");
     assert!(nft.elements(&table, "absent").unwrap().is_empty());
 }
