@@ -124,6 +124,11 @@ pub(crate) fn to_json(types: Option<(&Table, TypeId)>, dom: &Dom, node: Node) ->
 
 /// The stored form of an object: without apiVersion, kind and resourceVersion, metadata first.
 pub(crate) fn to_stored(resource: &Resource, dom: &mut Dom) -> Bytes {
+    to_stored_as(resource, &resource.storage().api_version(), dom)
+}
+
+/// The same for a custom object of another version, which it says.
+pub(crate) fn to_stored_as(resource: &Resource, version: &str, dom: &mut Dom) -> Bytes {
     let root = dom.root();
     dom.remove(root, "kind");
     dom.remove(root, "apiVersion");
@@ -142,6 +147,10 @@ pub(crate) fn to_stored(resource: &Resource, dom: &mut Dom) -> Bytes {
                 Some(meta) => dom.write_json(meta, &mut out),
                 None => out.extend_from_slice(b"{}"),
             }
+            out.extend_from_slice(b",\"apiVersion\":");
+            let mut text = String::new();
+            api::text::json_string(&mut text, version);
+            out.extend_from_slice(text.as_bytes());
             for (key, node) in dom.entries(root) {
                 if key != "metadata" {
                     out.push(b',');

@@ -7,6 +7,7 @@
 
 mod columns;
 mod compile;
+mod convert;
 mod status;
 mod validate;
 
@@ -33,12 +34,16 @@ fn version<'a>(definition: &'a Dom, name: &str) -> Option<Ref<'a>> {
 }
 
 /// Findings of the definition's schema.
-pub(crate) fn validate(resource: &Resource, dom: &mut Dom, errors: &mut Vec<FieldError>) {
+pub(crate) fn validate(
+    resource: &Resource,
+    view: &View,
+    dom: &mut Dom,
+    errors: &mut Vec<FieldError>,
+) {
     let Some(definition) = &resource.definition else {
         return;
     };
-    let stored = resource.storage();
-    let schema = version(definition, &stored.version)
+    let schema = version(definition, &view.version)
         .and_then(|version| version.at(&["schema", "openAPIV3Schema"]));
     if let Some(schema) = schema {
         validate::object(dom.as_ref(), schema, errors);

@@ -51,7 +51,7 @@ pub(crate) async fn run(call: Call, request: Request) -> Result<Response, Status
         ("token", _) => token::run(call, request).await,
         (_, registry::Verb::Get) => {
             let stored = call.read(&call.info.name)?;
-            Ok(call.answer(200, &stored))
+            call.show(200, &stored).await
         }
         (sub, registry::Verb::Update) => {
             let encoding = negotiate::content_type(request.headers())?;

@@ -126,7 +126,14 @@ impl Call {
         }
     }
 
-    pub(crate) fn answer(&self, code: u16, stored: &Stored) -> Response {
+    /// A stored object in the request's version.
+    pub(crate) async fn show(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
+        let value = self.seen_value(&stored.value).await?;
+        let revision = stored.revision;
+        Ok(self.answer(code, &Stored { value, revision }))
+    }
+
+    fn answer(&self, code: u16, stored: &Stored) -> Response {
         crate::answer::stored(
             code,
             self.resource(),
@@ -161,9 +168,18 @@ impl Call {
         self.default(dom);
     }
 
+    /// The view in which objects are while a request changes them: the stored one, or that of the
+    /// request for custom resources.
+    pub(crate) fn written_view(&self) -> &View {
+        match self.resource().definition {
+            Some(_) => self.view(),
+            None => self.resource().storage(),
+        }
+    }
+
     pub(crate) fn default(&self, dom: &mut Dom) {
         let resource = self.resource();
-        if let Some((table, ty)) = codec::type_of(resource.storage(), &resource.kind) {
+        if let Some((table, ty)) = codec::type_of(self.written_view(), &resource.kind) {
             let root = dom.root();
             schema::apply_defaults(table, ty, dom, root);
         }
@@ -224,10 +240,10 @@ impl Call {
             Verb::Get => {
                 self.preconditions_of_get()?;
                 let stored = self.read(&self.info.name)?;
-                Ok(self.answer(200, &stored))
+                self.show(200, &stored).await
             }
-            Verb::List => self.list(),
-            Verb::Watch => self.watch(),
+            Verb::List => self.list().await,
+            Verb::Watch => self.watch().await,
             Verb::Create => {
                 let encoding = negotiate::content_type(request.headers())?;
                 let body = body_of(request).await?;

@@ -84,7 +84,7 @@ impl Call {
                             hook.name
                         )));
                     }
-                    let next = self.patched(subject, new, view, &patch)?;
+                    let next = self.patched(subject, new, view, &patch).await?;
                     if !next.equal(next.root(), new, new.root()) {
                         changed = true;
                         due.extend(asked.drain());
@@ -256,9 +256,17 @@ impl Call {
         Ok(Some(view))
     }
 
-    fn render(&self, subject: &Subject<'_>, dom: &Dom, view: &View) -> Vec<u8> {
+    async fn render(
+        &self,
+        subject: &Subject<'_>,
+        dom: &Dom,
+        view: &View,
+    ) -> Result<Vec<u8>, Status> {
         let mut dom = dom.clone();
-        match subject.foreign {
+        if subject.foreign.is_none() {
+            dom = self.between(dom, self.view(), view).await?;
+        }
+        Ok(match subject.foreign {
             Some(gvk) => {
                 let root = dom.root();
                 dom.set_str(root, "kind", &gvk.kind);
@@ -270,7 +278,7 @@ impl Call {
                 let types = codec::type_of(view, &self.resource().kind);
                 codec::to_json(types, &dom, dom.root())
             }
-        }
+        })
     }
 
     async fn ask(
@@ -309,6 +317,22 @@ impl Call {
             Some(gvk) => gvk.clone(),
             None => resource.gvk(view),
         };
+        let object = match new {
+            Some(dom) => Some(
+                self.render(subject, dom, view)
+                    .await
+                    .map_err(Stop::Refused)?,
+            ),
+            None => None,
+        };
+        let old = match subject.old.filter(|_| subject.foreign.is_none()) {
+            Some(dom) => Some(
+                self.render(subject, dom, view)
+                    .await
+                    .map_err(Stop::Refused)?,
+            ),
+            None => None,
+        };
         let body = review::ask(&Question {
             review,
             uid: &uid,
@@ -321,12 +345,8 @@ impl Call {
             namespace: self.namespace_of(subject),
             operation: subject.operation.as_str(),
             user: &self.user,
-            object: new.map(|dom| self.render(subject, dom, view)).as_deref(),
-            old: subject
-                .old
-                .filter(|_| subject.foreign.is_none())
-                .map(|dom| self.render(subject, dom, view))
-                .as_deref(),
+            object: object.as_deref(),
+            old: old.as_deref(),
             dry_run: subject.dry_run,
             options: subject.options,
         });
@@ -358,7 +378,7 @@ impl Call {
     }
 
     /// The object with a hook's patch, in the stored view again.
-    fn patched(
+    async fn patched(
         &self,
         subject: &Subject<'_>,
         object: &Dom,
@@ -366,7 +386,7 @@ impl Call {
         patch: &Dom,
     ) -> Result<Dom, Status> {
         let internal = |error: &dyn std::fmt::Display| Status::internal(&error.to_string());
-        let json = self.render(subject, object, view);
+        let json = self.render(subject, object, view).await?;
         let mut dom = Dom::parse_json(&json).map_err(|error| internal(&error))?;
         schema::patch::json_patch(&mut dom, patch).map_err(|error| internal(&error.message))?;
         let json = dom.to_json(dom.root());
@@ -388,6 +408,7 @@ impl Call {
             if let Some((to_stored, _)) = view.convert {
                 to_stored(&mut dom);
             }
+            dom = self.between(dom, view, self.view()).await?;
             self.default(&mut dom);
             let root = dom.root();
             dom.remove(root, "kind");

@@ -34,7 +34,7 @@ impl Call {
         api_version: &'a str,
         time: &'a str,
     ) -> Option<apply::Request<'a>> {
-        let view = self.resource().storage();
+        let view = self.written_view();
         let (table, ty) = codec::type_of(view, &self.resource().kind)?;
         Some(apply::Request {
             table,
@@ -63,7 +63,7 @@ impl Call {
             new.remove(map, "managedFields");
             return;
         }
-        let api_version = self.resource().storage().api_version();
+        let api_version = self.written_view().api_version();
         let time = api::time::format_seconds(self.server.config.clock.now());
         if let Some(request) = self.writer(options, subresource, &api_version, &time) {
             apply::update(&request, Some(old), new);
@@ -86,7 +86,7 @@ impl Call {
         if self.resource().is_namespaced() {
             config.set_str(map, "namespace", &self.info.namespace);
         }
-        let api_version = self.resource().storage().api_version();
+        let api_version = self.written_view().api_version();
         config.set_str(root, "apiVersion", &api_version);
         let Some(writer) = self.writer(options, part, &api_version, "") else {
             return Ok(());
@@ -139,7 +139,7 @@ impl Call {
         if let Some((to_stored, _)) = self.view().convert {
             to_stored(&mut config);
         }
-        let api_version = self.resource().storage().api_version();
+        let api_version = self.written_view().api_version();
         config.set_str(root, "kind", &gvk.kind);
         config.set_str(root, "apiVersion", &api_version);
         let time = api::time::format_seconds(self.server.config.clock.now());
@@ -171,11 +171,11 @@ impl Call {
         let changed: Changed = self
             .change(&name, subresource, &options, absent, &mut |old| {
                 let mut live = old.clone();
-                object::to_view(self.resource(), self.resource().storage(), &mut live);
+                object::to_view(self.resource(), self.written_view(), &mut live);
                 one(Some(&live))
             })
             .await?;
-        Ok(warn(self.answer_changed(changed), &warnings))
+        Ok(warn(self.answer_changed(changed).await?, &warnings))
     }
 }
 

@@ -25,7 +25,7 @@ impl Call {
         let (dom, warnings) = self.decode(encoding, body, &options)?;
         let (dom, stored) = self.create_object(dom, &options).await?;
         let response = match stored {
-            Some(stored) => self.answer(201, &stored),
+            Some(stored) => self.show(201, &stored).await?,
             None => self.dry(201, dom),
         };
         Ok(warn(response, &warnings))
@@ -67,6 +67,7 @@ impl Call {
             if options.dry_run {
                 return Ok((attempt, None));
             }
+            let mut attempt = self.to_storage(attempt).await?;
             let value = codec::to_stored(self.resource(), &mut attempt);
             let mut txn = Txn::create(key.clone(), value.clone());
             self.promise(&mut txn);
@@ -200,7 +201,7 @@ impl Call {
             let mut errors = Vec::new();
             registry::validation::metadata(self.resource(), dom.as_ref(), &mut errors);
             (strategy.validate)(dom.as_ref(), &mut errors);
-            crate::custom::validate(self.resource(), dom, &mut errors);
+            crate::custom::validate(self.resource(), self.view(), dom, &mut errors);
             let name = meta::of(dom.as_ref()).name().to_owned();
             if !errors.is_empty() {
                 return Err(Status::invalid(

@@ -71,7 +71,7 @@ impl Call {
         let name = self.info.name.clone();
         self.admit_removal(&name, &options).await?;
         Ok(match self.remove(&name, &options).await? {
-            Deleted::Gone(stored) if self.returns_object() => self.answer(200, &stored),
+            Deleted::Gone(stored) if self.returns_object() => self.show(200, &stored).await?,
             Deleted::Gone(stored) => {
                 let dom = object::parse(&stored.value, stored.revision);
                 let uid = meta::of(dom.as_ref()).uid().to_owned();
@@ -85,7 +85,7 @@ impl Call {
                 } else {
                     200
                 };
-                self.answer(code, &stored)
+                self.show(code, &stored).await?
             }
         })
     }
@@ -160,7 +160,11 @@ impl Call {
                 }
                 (true, current.value.clone(), Txn::delete(key, revision))
             } else {
-                let value = codec::to_stored(self.resource(), &mut new);
+                let value = match old.as_ref().str("apiVersion") {
+                    "" => codec::to_stored(self.resource(), &mut new),
+                    // Custom objects stay in the version in which they were written.
+                    version => codec::to_stored_as(self.resource(), version, &mut new),
+                };
                 if value == current.value {
                     return Ok(Deleted::Marked(current));
                 }
@@ -350,7 +354,7 @@ impl Call {
             let error = api::FieldError::forbidden(&at, "not allowed for collections");
             return Err(Status::invalid(&gk, "", &[error]));
         }
-        let selected = self.select(&list)?;
+        let selected = self.select(&list).await?;
         for kv in &selected.items {
             let dom = object::parse(&kv.value, kv.mod_revision.0);
             let own = meta::of(dom.as_ref());

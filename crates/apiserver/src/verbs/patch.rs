@@ -142,7 +142,7 @@ impl Call {
                 Ok(dom)
             })
             .await?;
-        Ok(warn(self.answer_changed(changed), &warnings))
+        Ok(warn(self.answer_changed(changed).await?, &warnings))
     }
 }
 

@@ -69,13 +69,13 @@ impl Call {
         self.key_in(&self.info.namespace, "")
     }
 
-    pub(super) fn list(self) -> Result<Response, Status> {
+    pub(super) async fn list(self) -> Result<Response, Status> {
         let options = ListOptions::parse(&self.query, false)?;
-        let selected = self.select(&options)?;
+        let selected = self.select(&options).await?;
         Ok(self.answer_list(&selected))
     }
 
-    pub(super) fn select(&self, options: &ListOptions) -> Result<Selected, Status> {
+    pub(super) async fn select(&self, options: &ListOptions) -> Result<Selected, Status> {
         self.check_fields(options)?;
         let prefix = self.prefix();
         let current = self.server.config.store.current_revision().0;
@@ -131,7 +131,8 @@ impl Call {
             range.at = Some(page.revision);
             let last = page.items.last().map(|kv| kv.key.clone());
             let count = page.items.len();
-            for (index, kv) in page.items.into_iter().enumerate() {
+            let items = self.seen(page.items).await?;
+            for (index, kv) in items.into_iter().enumerate() {
                 if !everything && !selects(self, options, &kv.value) {
                     continue;
                 }

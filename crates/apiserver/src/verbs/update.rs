@@ -74,14 +74,14 @@ impl Call {
                 Ok(dom.clone())
             })
             .await?;
-        Ok(warn(self.answer_changed(changed), &warnings))
+        Ok(warn(self.answer_changed(changed).await?, &warnings))
     }
 
-    pub(crate) fn answer_changed(&self, changed: Changed) -> Response {
+    pub(crate) async fn answer_changed(&self, changed: Changed) -> Result<Response, Status> {
         match changed {
-            Changed::Stored(stored) | Changed::Removed(stored) => self.answer(200, &stored),
-            Changed::Created(stored) => self.answer(201, &stored),
-            Changed::Dry(dom) => self.dry(200, dom),
+            Changed::Stored(stored) | Changed::Removed(stored) => self.show(200, &stored).await,
+            Changed::Created(stored) => self.show(201, &stored).await,
+            Changed::Dry(dom) => Ok(self.dry(200, dom)),
         }
     }
 
@@ -105,7 +105,8 @@ impl Call {
                     return Ok(stored.map_or(Changed::Dry(dom), Changed::Created));
                 }
             };
-            let old = object::parse(&current.value, current.revision);
+            let seen = self.seen_value(&current.value).await?;
+            let old = object::parse(&seen, current.revision);
             let mut new = change(&old)?;
             let bound = self.preconditions(&new, &old, name, options.names_revision)?;
             if !options.managed {
@@ -118,6 +119,7 @@ impl Call {
                 return Ok(Changed::Dry(new));
             }
             let gone = self.is_gone(new.as_ref());
+            let mut new = self.to_storage(new).await?;
             let value = codec::to_stored(self.resource(), &mut new);
             let key = self.key(name);
             let revision = Revision(current.revision);
@@ -312,10 +314,10 @@ impl Call {
             registry::validation::metadata_update(self.resource(), new.as_ref(), old, &mut errors);
             if status {
                 (strategy.validate_status)(new.as_ref(), old, &mut errors);
-                crate::custom::validate(self.resource(), new, &mut errors);
+                crate::custom::validate(self.resource(), self.view(), new, &mut errors);
             } else {
                 (strategy.validate)(new.as_ref(), &mut errors);
-                crate::custom::validate(self.resource(), new, &mut errors);
+                crate::custom::validate(self.resource(), self.view(), new, &mut errors);
                 if subresource.is_empty() || subresource == "scale" {
                     (strategy.validate_update)(new.as_ref(), old, &mut errors);
                 }

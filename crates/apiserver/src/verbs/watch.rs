@@ -35,7 +35,7 @@ const SECONDS: u64 = 1800;
 const END_MARK: &str = "k8s.io/initial-events-end";
 
 impl Call {
-    pub(super) fn watch(self) -> Result<Response, Status> {
+    pub(super) async fn watch(self) -> Result<Response, Status> {
         let options = ListOptions::parse(&self.query, true)?;
         self.check_fields(&options)?;
         let store = &self.server.config.store;
@@ -59,7 +59,7 @@ impl Call {
                 revision: String::new(),
                 ..options.clone()
             };
-            let selected = self.select(&all)?;
+            let selected = self.select(&all).await?;
             items = selected.items;
             selected.revision
         } else {
@@ -170,7 +170,15 @@ impl Stream {
                 }
             }
             for event in batch.events.iter() {
-                if !self.event(event).await {
+                let sent = match self.call.seen_event(event).await {
+                    Ok(None) => self.event(event).await,
+                    Ok(Some(event)) => self.event(&event).await,
+                    Err(status) => {
+                        self.error(&status).await;
+                        return;
+                    }
+                };
+                if !sent {
                     return;
                 }
             }
