@@ -1,7 +1,8 @@
-//! Automation: `cargo xtask codegen|nodeapi|tidy|sim|node-test|conformance|bench|dist`.
+//! Automation: `cargo xtask codegen|conformance|differential|images|nodeapi`.
 
 mod codegen;
 mod conformance;
+mod differential;
 mod images;
 mod nodeapi;
 mod tool;
@@ -11,11 +12,12 @@ fn main() -> anyhow::Result<()> {
     match arguments.next().as_deref() {
         Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
         Some("conformance") => conformance::run(arguments),
+        Some("differential") => differential::run(arguments),
         Some("images") => images::run(),
         Some("nodeapi") => nodeapi::run(),
         other => {
             anyhow::bail!(
-                "unknown task {other:?}; known: codegen [--check], conformance, images, nodeapi"
+                "unknown task {other:?}; known: codegen [--check], conformance, differential, images, nodeapi"
             )
         }
     }
