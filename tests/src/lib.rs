@@ -11,6 +11,8 @@ mod fixture;
 #[cfg(test)]
 mod local_cluster;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod rollout;
 #[cfg(test)]
 mod scenario;

@@ -203,10 +203,11 @@ impl Zone {
 
     /// Whether the address is one where the cluster's DNS listens: a node's.
     pub(crate) fn is_server(&self, address: IpAddr) -> bool {
-        let group = self.groups.get(&b"\x08kube-dns\x0bkube-system"[..]);
-        group.is_some_and(|group| {
-            let mut all = group.hosts.values().flatten();
-            all.any(|known| *known == address)
+        let hosts = self.reverse_hosts.get(&address);
+        hosts.is_some_and(|hosts| {
+            hosts
+                .iter()
+                .any(|(key, _)| **key == b"\x08kube-dns\x0bkube-system"[..])
         })
     }
 

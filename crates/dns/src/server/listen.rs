@@ -1,11 +1,13 @@
 //! Sockets of clients: datagrams and connections, all bounded.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Backoff, Shutdown, tasks};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
@@ -20,6 +22,10 @@ const READERS: usize = 2;
 const WAITING_LIMIT: usize = 1024;
 /// Connections at a time.
 const CONNECTION_LIMIT: usize = 256;
+/// Connections of one client.
+const CLIENT_LIMIT: usize = 32;
+/// Failures to read in a row after which the socket is opened anew.
+const FAILURES_LIMIT: u32 = 100;
 /// A client that says nothing for so long is left.
 const IDLE: Duration = Duration::from_secs(10);
 /// Largest datagram that is read: a question with options.
@@ -89,15 +95,18 @@ type Waiting = (Pending, SocketAddr);
 async fn read(server: Arc<Server>, socket: Arc<UdpSocket>, later: mpsc::Sender<Waiting>) {
     let mut packet = vec![0; DATAGRAM];
     let mut buffer = Vec::with_capacity(DATAGRAM);
-    loop {
+    let mut failures = 0;
+    while failures < FAILURES_LIMIT {
         let (length, peer) = match socket.recv_from(&mut packet).await {
             Ok(received) => received,
             // An ICMP error of an earlier reply.
             Err(error) => {
                 tracing::trace!(err = %error, "datagram not read");
+                failures += 1;
                 continue;
             }
         };
+        failures = 0;
         match server.handle(&packet[..length], peer.ip(), false, &mut buffer) {
             Verdict::Reply => {
                 // A full send buffer drops the reply: the client asks again.
@@ -136,6 +145,7 @@ async fn ask(server: Arc<Server>, socket: Arc<UdpSocket>, mut waiting: mpsc::Rec
 
 async fn accept(server: Arc<Server>, listener: TcpListener) {
     let gate = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    let clients: Arc<Mutex<HashMap<IpAddr, usize>>> = Arc::default();
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
@@ -150,15 +160,49 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
                     }
                 };
                 let Ok(permit) = gate.clone().try_acquire_owned() else { continue };
+                let Some(place) = Place::take(&clients, peer.ip()) else { continue };
                 let server = server.clone();
                 open.spawn(async move {
-                    let _permit = permit;
+                    let _held = (permit, place);
                     if let Err(error) = converse(&server, stream, peer).await {
                         tracing::trace!(err = %error, "connection ended");
                     }
                 });
             }
             Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+/// A connection's place among those of its client.
+struct Place {
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    client: IpAddr,
+}
+
+impl Place {
+    fn take(clients: &Arc<Mutex<HashMap<IpAddr, usize>>>, client: IpAddr) -> Option<Self> {
+        let mut counts = clients.lock();
+        let count = counts.entry(client).or_default();
+        if *count >= CLIENT_LIMIT {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            clients: clients.clone(),
+            client,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.clients.lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
         }
     }
 }

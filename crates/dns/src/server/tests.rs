@@ -88,16 +88,16 @@ async fn names_outside_are_asked_once_and_kept() {
     }
     expect![[r#"
         NoError rd ra www.example.org. A
-        www.example.org. 60 A 192.0.2.1 [1 asked]
+        www.example.org. 30 A 192.0.2.1 [1 asked]
         NoError rd ra WWW.Example.ORG. A
         WWW.Example.ORG. 30 A 192.0.2.1 [1 asked]
         NoError rd ra www.example.org. A
-        www.example.org. 60 A 192.0.2.1 [2 asked]
+        www.example.org. 30 A 192.0.2.1 [2 asked]
         NoError aa rd out.a.svc.cluster.local. A
         out.a.svc.cluster.local. 30 CNAME www.example.org.
         www.example.org. 30 A 192.0.2.1 [2 asked]
         NoError rd ra 9.9.9.9.in-addr.arpa. A
-        9.9.9.9.in-addr.arpa. 60 A 192.0.2.1 [3 asked]
+        9.9.9.9.in-addr.arpa. 30 A 192.0.2.1 [3 asked]
         Refused rd x.closed.test. A [3 asked]
         Refused rd www.example.org. AXFR [3 asked]"#]]
     .assert_eq(&lines.join("\n"));
@@ -236,6 +236,32 @@ async fn circles_are_found() {
         .await
         .unwrap();
     expect!["ServFail rd www.example.org. A"].assert_eq(&readable(&reply));
+    shutdown.trigger();
+}
+
+/// One client cannot hold all connections.
+#[tokio::test]
+async fn connections_of_a_client_are_bounded() {
+    let server = server(nobody());
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = tcp.local_addr().unwrap();
+    let udp = UdpSocket::bind(own).await.unwrap();
+    let shutdown = base::Shutdown::new();
+    let ending = shutdown.clone();
+    base::tasks::spawn("test", &shutdown, async move {
+        super::listen::serve(&server, udp, tcp, &ending).await;
+    });
+    let packet = question("web.a.svc.cluster.local A");
+    let mut framed = u16::try_from(packet.len()).unwrap().to_be_bytes().to_vec();
+    framed.extend_from_slice(&packet);
+    let (mut served, mut held) = (0, Vec::new());
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(own).await.unwrap();
+        let _ = stream.write_all(&framed).await;
+        served += u32::from(stream.read_u16().await.is_ok());
+        held.push(stream);
+    }
+    assert_eq!(served, 32);
     shutdown.trigger();
 }
 
