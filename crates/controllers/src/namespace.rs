@@ -1,5 +1,8 @@
 //! Empties a namespace that is being deleted, then lets it go.
 //!
+//! Pods go first and everything else when none is left: a pod that ends may still need its Secret
+//! or its NetworkPolicy. The end of a pod is watched; what others hold by finalizers is looked at
+//! again after a while.
 //! Source: kubernetes v1.36 pkg/controller/namespace/deletion/namespaced_resources_deleter.go,
 //! status_condition_utils.go.
 
@@ -17,10 +20,11 @@ use crate::context::{Context, work};
 use crate::discovery::{self, Served};
 use crate::namespace::plan::{Found, Remaining, plan};
 
-/// How soon an unfinished namespace is looked at again: contents end by their own events, which
-/// are not watched here.
+/// What is held by finalizers is looked at again so soon …
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const LOOK_AGAIN_AT_MOST: u32 = 5;
+/// … and so soon when it has been held for long, or when pods are waited for, whose end is told.
+const LOOK_AGAIN_LATER: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
@@ -32,20 +36,38 @@ pub(crate) fn start(context: Context) {
         }
     });
     let namespaces = namespaces.cache();
+    let (add, known) = (queue.clone(), namespaces.clone());
+    let pods = context.informers.of("", "v1", "pods");
+    pods.on_change(move |change| {
+        let namespace = &change.key().namespace;
+        if change.new.is_none() && is_deleting(&known, namespace) {
+            add.add(namespace.clone());
+        }
+    });
     let (own, again) = (context.clone(), queue.clone());
     work("namespace-controller", &context, &queue, move |name| {
         let (context, namespaces, again) = (own.clone(), namespaces.clone(), again.clone());
         async move {
-            if let Some(rounds) = sync(&context, &namespaces, &name).await? {
-                again.add_after(name, LOOK_AGAIN * rounds.clamp(1, LOOK_AGAIN_AT_MOST));
+            if let Some(after) = sync(&context, &namespaces, &name).await? {
+                again.add_after(name, after);
             }
             Ok(())
         }
     });
 }
 
-/// `Some`: there is something left; look again after so many seconds.
-async fn sync(context: &Context, namespaces: &Cache, name: &str) -> Result<Option<u32>, Error> {
+fn is_deleting(namespaces: &Cache, name: &str) -> bool {
+    let namespace = namespaces.get(&Key::new("", name));
+    let dom = namespace.and_then(|namespace| namespace.parse().ok());
+    dom.is_some_and(|dom| api::meta::of(dom.as_ref()).is_deleting())
+}
+
+/// `Some`: there is something left; look again after so long.
+async fn sync(
+    context: &Context,
+    namespaces: &Cache,
+    name: &str,
+) -> Result<Option<Duration>, Error> {
     let Some(object) = namespaces.get(&Key::new("", name)) else {
         return Ok(None);
     };
@@ -53,14 +75,12 @@ async fn sync(context: &Context, namespaces: &Cache, name: &str) -> Result<Optio
         return Ok(None);
     };
     let namespace = dom.as_ref();
-    let deleting = namespace
-        .get("metadata")
-        .is_some_and(|m| !m.str("deletionTimestamp").is_empty());
+    let deleted = api::meta::of(namespace).deleted();
     let ours = namespace.get("spec").is_some_and(|spec| {
         spec.items("finalizers")
             .any(|f| f.as_str() == Some("kubernetes"))
     });
-    if !deleting || !ours {
+    if !api::meta::of(namespace).is_deleting() || !ours {
         return Ok(None);
     }
     let found = empty(context, name).await?;
@@ -96,7 +116,18 @@ async fn sync(context: &Context, namespaces: &Cache, name: &str) -> Result<Optio
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(1))
+    let age = deleted.map_or(Duration::ZERO, |at| {
+        Duration::try_from(context.clock.now().duration_since(at)).unwrap_or_default()
+    });
+    let only_pods = found.failures.is_empty()
+        && found
+            .remaining
+            .iter()
+            .all(|object| object.resource == "pods.");
+    Ok(Some(match only_pods || age > LONG {
+        true => LOOK_AGAIN_LATER,
+        false => LOOK_AGAIN,
+    }))
 }
 
 fn remove_finalizer(dom: &mut Dom) {
@@ -121,55 +152,66 @@ async fn empty(context: &Context, namespace: &str) -> Result<Found, Error> {
     let targets = served
         .into_iter()
         .filter(|served| served.namespaced && served.can("delete"));
-    let mut targets: Vec<Served> = targets.filter(|served| served.can("list")).collect();
-    // Pods last to be asked about, first to be told: they take longest.
-    targets.sort_by_key(|served| served.gvr.resource != "pods");
-    for served in &targets {
-        let api = context.client.namespaced(&served.gvr, namespace);
-        let options = DeleteOptions {
-            propagation: Some(Propagation::Background),
-            ..DeleteOptions::default()
-        };
-        let result = if served.can("deletecollection") {
-            api.delete_collection(&ListOptions::default(), &options)
-                .await
-        } else {
-            delete_each(&api, &options).await
-        };
-        match result {
-            Ok(()) => {}
-            Err(error) if matches!(error.code(), 404 | 405) => {}
-            Err(error) => found.failures.push(Chain(&error).to_string()),
+    let (pods, others): (Vec<Served>, Vec<Served>) = targets
+        .filter(|served| served.can("list"))
+        .partition(|served| served.gvr == Gvr::new("", "v1", "pods"));
+    for stage in [pods, others] {
+        for served in &stage {
+            delete_all(context, namespace, served, &mut found).await;
         }
-    }
-    for served in &targets {
-        let api = context.client.namespaced(&served.gvr, namespace);
-        match api.list(&ListOptions::default()).await {
-            Ok(list) => {
-                for object in list.items {
-                    let finalizers = object.parse().map_or_else(
-                        |_| Vec::new(),
-                        |dom| {
-                            let metadata = dom.as_ref().get("metadata");
-                            let list = metadata.into_iter().flat_map(|m| m.items("finalizers"));
-                            list.filter_map(|f| f.as_str().map(str::to_owned)).collect()
-                        },
-                    );
-                    let resource = match served.gvr.group.as_str() {
-                        "" => format!("{}.", served.gvr.resource),
-                        group => format!("{}.{group}", served.gvr.resource),
-                    };
-                    found.remaining.push(Remaining {
-                        resource,
-                        finalizers,
-                    });
-                }
-            }
-            Err(error) if matches!(error.code(), 404 | 405) => {}
-            Err(error) => found.failures.push(Chain(&error).to_string()),
+        for served in &stage {
+            look(context, namespace, served, &mut found).await;
+        }
+        if !found.remaining.is_empty() || !found.failures.is_empty() {
+            break;
         }
     }
     Ok(found)
+}
+
+async fn delete_all(context: &Context, namespace: &str, served: &Served, found: &mut Found) {
+    let api = context.client.namespaced(&served.gvr, namespace);
+    let options = DeleteOptions {
+        propagation: Some(Propagation::Background),
+        ..DeleteOptions::default()
+    };
+    let result = if served.can("deletecollection") {
+        api.delete_collection(&ListOptions::default(), &options)
+            .await
+    } else {
+        delete_each(&api, &options).await
+    };
+    match result {
+        Ok(()) => {}
+        Err(error) if matches!(error.code(), 404 | 405) => {}
+        Err(error) => found.failures.push(Chain(&error).to_string()),
+    }
+}
+
+/// What is still there.
+async fn look(context: &Context, namespace: &str, served: &Served, found: &mut Found) {
+    let api = context.client.namespaced(&served.gvr, namespace);
+    let list = match api.list(&ListOptions::default()).await {
+        Ok(list) => list,
+        Err(error) if matches!(error.code(), 404 | 405) => return,
+        Err(error) => {
+            found.failures.push(Chain(&error).to_string());
+            return;
+        }
+    };
+    for object in list.items {
+        let finalizers = object.parse().map_or_else(
+            |_| Vec::new(),
+            |dom| {
+                let finalizers = api::meta::of(dom.as_ref()).finalizers();
+                finalizers.map(str::to_owned).collect()
+            },
+        );
+        found.remaining.push(Remaining {
+            resource: format!("{}.{}", served.gvr.resource, served.gvr.group),
+            finalizers,
+        });
+    }
 }
 
 async fn delete_each(api: &client::Api, options: &DeleteOptions) -> Result<(), Error> {
