@@ -146,15 +146,23 @@ pub(crate) fn connect_node(place: &Place, ranges: &Ranges, index: usize) -> Resu
 
     inside.set_neighbour(near, address.into(), node_hardware(address))?;
     inside.replace_route(&Route::direct(Prefix::host(address), near))?;
-    let mut by_node = vec![ranges.node_pods(index)];
-    if index == 0 {
-        // Services from the host: the first node translates them.
-        by_node.push(ranges.services);
-    }
-    for range in by_node {
-        let destination = Prefix::new(range.network(), range.prefix_len());
-        let mut route = Route::via(destination, address.into());
-        (route.link, route.onlink) = (Some(near), true);
+    inside.replace_route(&by_node(ranges.node_pods(index), address, near))?;
+    Ok(())
+}
+
+fn by_node(range: ipnet::Ipv4Net, node: Ipv4Addr, link: u32) -> Route {
+    let destination = Prefix::new(range.network(), range.prefix_len());
+    let mut route = Route::via(destination, node.into());
+    (route.link, route.onlink) = (Some(link), true);
+    route
+}
+
+/// Lets node `index`, which runs, translate what the host sends to Services.
+pub(crate) fn route_services(place: &Place, ranges: &Ranges, index: usize) -> Result<(), Error> {
+    let hub = Namespace::open(&place.namespace(HUB_NAMESPACE))?;
+    let mut inside = Handle::open_in(hub.as_fd())?;
+    if let Some(link) = inside.link_by_name(&format!("n{index}"))? {
+        let route = by_node(ranges.services, ranges.node_address(index), link.index);
         inside.replace_route(&route)?;
     }
     Ok(())

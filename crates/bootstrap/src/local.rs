@@ -243,8 +243,8 @@ pub fn node_stop(
 ) -> Result<(), Error> {
     let place = existing(options.place(name)?)?;
     let _lock = place.lock()?;
-    node_of(&place, node)?;
-    life::end_node(&place, node, !now, progress)
+    let (state, _) = node_of(&place, node)?;
+    life::end_node(&place, &state, node, !now, progress)
 }
 
 /// Starts one node that does not run.

@@ -64,6 +64,8 @@ fn complete_and_stable() {
         scheduler.crt 644
         scheduler.key 600
         ca.crt 644
+        dns-client.crt 644
+        dns-client.key 600
         kubelet-client.crt 644
         kubelet-client.key 600
         kubelet.crt 644

@@ -62,6 +62,7 @@ fn hub_with_two_nodes() {
                 host::connect(&place, &ranges)?;
                 host::connect_node(&place, &ranges, 0)?;
                 host::connect_node(&place, &ranges, 1)?;
+                host::route_services(&place, &ranges, 0)?;
             }
             let in_use = host::in_use(&place.link())?;
             assert!(in_use.is_empty(), "{in_use:?}");

@@ -49,6 +49,7 @@ pub(super) fn run(
     for index in 0..state.nodes.len() {
         start_node(place, state, index, &layout, &shim, progress)?;
     }
+    host::route_services(place, &state.ranges, 0)?;
     wait_listening(place, state, &server, (ends, written), progress)
 }
 
@@ -62,7 +63,18 @@ pub(super) fn run_node(
     host::connect(place, &state.ranges)?;
     let layout = Arc::new(Layout::detect()?);
     let shim = install_shim(place)?;
-    start_node(place, state, index, &layout, &shim, progress)
+    start_node(place, state, index, &layout, &shim, progress)?;
+    route_services(place, state)
+}
+
+/// Services from the host go to the first node that runs.
+fn route_services(place: &Place, state: &State) -> Result<(), Error> {
+    for (index, name) in state.nodes.iter().enumerate() {
+        if node::find(place, name)?.is_some() {
+            return host::route_services(place, &state.ranges, index);
+        }
+    }
+    Ok(())
 }
 
 fn start_node(
@@ -92,6 +104,7 @@ fn start_node(
 /// Ends one node with everything in it; its files stay. With grace its agent is asked first.
 pub(super) fn end_node(
     place: &Place,
+    state: &State,
     name: &str,
     graceful: bool,
     progress: Progress<'_>,
@@ -101,7 +114,8 @@ pub(super) fn end_node(
         end_found(name, &found, graceful)?;
     }
     let layout = Arc::new(Layout::detect()?);
-    lives::end(&node::folder(place, name), &layout, &place.cgroup(), name)
+    lives::end(&node::folder(place, name), &layout, &place.cgroup(), name)?;
+    route_services(place, state)
 }
 
 fn end_found(name: &str, found: &Node, graceful: bool) -> Result<(), Error> {
