@@ -1,6 +1,8 @@
 //! `binding`: the scheduler's decision, written into the pod.
 //!
-//! Source: kubernetes v1.36.3 pkg/registry/core/pod/storage/storage.go BindingREST.
+//! The pod takes on the node's zone and region as labels of its own.
+//! Source: kubernetes v1.36.3 pkg/registry/core/pod/storage/storage.go BindingREST,
+//! plugin/pkg/admission/podtopologylabels.
 
 use api::{FieldError, Gvk, Path, Status, meta};
 use schema::Ref;
@@ -10,6 +12,12 @@ use super::body_as;
 use crate::answer;
 use crate::options::WriteOptions;
 use crate::verbs::Call;
+
+/// Labels of the node that its pods get.
+const TOPOLOGY: [&str; 2] = [
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
 
 pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, Status> {
     let gvk = Gvk::new("", "v1", "Binding");
@@ -57,6 +65,8 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
     let uid = meta::of(body).uid().to_owned();
     let now = api::time::format_seconds(call.server.config.clock.now());
     let gr = call.gr();
+    let mut labels = labels(body);
+    labels.extend(topology(&call, &target));
     call.change(&name, "binding", &options, None, &mut |old| {
         let own = meta::of(old.as_ref());
         if !uid.is_empty() && uid != own.uid() {
@@ -101,7 +111,12 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
             let annotations = new.ensure_map(map, "annotations");
             new.set_str(annotations, key, value.as_str().unwrap_or_default());
         }
+        for (key, value) in &labels {
+            let own = new.ensure_map(map, "labels");
+            new.set_str(own, key, value);
+        }
         let status = new.ensure_map(root, "status");
+        new.remove(status, "nominatedNodeName");
         let list = new.ensure_list(status, "conditions");
         let found = new
             .items(list)
@@ -128,4 +143,22 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
     })
     .await?;
     Ok(answer::status(&Status::succeeded(201), &call.accepted))
+}
+
+fn labels(object: Ref<'_>) -> Vec<(String, String)> {
+    let metadata = object.get("metadata");
+    let labels = metadata.into_iter().flat_map(|m| m.entries("labels"));
+    labels
+        .map(|(key, value)| {
+            let value = value.as_str().unwrap_or_default();
+            (key.to_owned(), value.to_owned())
+        })
+        .collect()
+}
+
+fn topology(call: &Call, node: &str) -> Vec<(String, String)> {
+    let node = call.server.lookup().get("minions", "", node);
+    let mut found = node.map_or(Vec::new(), |node| labels(node.as_ref()));
+    found.retain(|(key, _)| TOPOLOGY.contains(&key.as_str()));
+    found
 }

@@ -4,6 +4,7 @@
 //! pkg/registry/core/pod/strategy.go.
 
 mod container;
+mod label_keys;
 mod volume;
 
 use std::collections::HashSet;
@@ -56,6 +57,7 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
         dom.push(list, condition);
         dom.set(status, "conditions", list);
     }
+    label_keys::merge(dom);
 }
 
 pub(crate) fn prepare_update(cx: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
