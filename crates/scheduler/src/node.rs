@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::Quantity;
 use client::Object;
 
-use crate::pod::{self, HostPort};
+use crate::pod::{self, Disk, HostPort};
 use crate::resources::add_scalars;
 use crate::{Labels, PodInfo, Resources};
 
@@ -119,7 +119,7 @@ impl NodeInfo {
 
 /// The numbers that every decision looks at, side by side: one node after the other is read
 /// from consecutive memory.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Hot {
     pub(crate) millicores: i64,
     pub(crate) memory_bytes: i64,
@@ -131,8 +131,30 @@ pub(crate) struct Hot {
     pub(crate) pods: i64,
     pub(crate) scored_millicores: i64,
     pub(crate) scored_memory_bytes: i64,
+    /// Lowest priority of its pods.
+    pub(crate) least_priority: i64,
     pub(crate) unschedulable: bool,
     pub(crate) tainted: bool,
+}
+
+impl Default for Hot {
+    fn default() -> Self {
+        Self {
+            millicores: 0,
+            memory_bytes: 0,
+            ephemeral_storage_bytes: 0,
+            allowed_pods: 0,
+            used_millicores: 0,
+            used_memory_bytes: 0,
+            used_ephemeral_storage_bytes: 0,
+            pods: 0,
+            scored_millicores: 0,
+            scored_memory_bytes: 0,
+            least_priority: i64::MAX,
+            unschedulable: false,
+            tainted: false,
+        }
+    }
 }
 
 impl Hot {
@@ -159,18 +181,26 @@ impl Hot {
 /// What is on a node besides numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Load {
-    /// Scalars in use.
-    pub(crate) scalars: BTreeMap<String, i64>,
-    /// Host ports in use.
-    pub(crate) ports: Vec<HostPort>,
+    /// What few pods use.
+    pub(crate) uses: Uses,
     /// Its pods.
     pub(crate) pods: Vec<Arc<PodInfo>>,
 }
 
+/// What pods on a node use of things that most pods do not ask for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Uses {
+    /// Scalars.
+    pub(crate) scalars: BTreeMap<String, i64>,
+    /// Host ports.
+    pub(crate) ports: Vec<HostPort>,
+    /// Disks.
+    pub(crate) disks: Vec<Disk>,
+}
+
 impl Load {
     pub(crate) fn add(&mut self, pod: &Arc<PodInfo>) {
-        add_scalars(&mut self.scalars, &pod.requests.scalars, 1);
-        self.ports.extend(pod.host_ports.iter().cloned());
+        self.uses.add(pod);
         self.pods.push(pod.clone());
     }
 
@@ -179,11 +209,33 @@ impl Load {
             return;
         };
         let pod = self.pods.swap_remove(at);
+        self.uses.remove(&pod);
+    }
+
+    pub(crate) fn least_priority(&self) -> i64 {
+        let priorities = self.pods.iter().map(|pod| pod.priority);
+        priorities.min().unwrap_or(i64::MAX)
+    }
+}
+
+impl Uses {
+    pub(crate) fn add(&mut self, pod: &PodInfo) {
+        add_scalars(&mut self.scalars, &pod.requests.scalars, 1);
+        self.ports.extend(pod.host_ports.iter().cloned());
+        self.disks.extend(pod.disks.iter().cloned());
+    }
+
+    pub(crate) fn remove(&mut self, pod: &PodInfo) {
         add_scalars(&mut self.scalars, &pod.requests.scalars, -1);
-        for port in &pod.host_ports {
-            if let Some(at) = self.ports.iter().position(|used| used == port) {
-                self.ports.swap_remove(at);
-            }
+        take_each(&mut self.ports, &pod.host_ports);
+        take_each(&mut self.disks, &pod.disks);
+    }
+}
+
+fn take_each<T: PartialEq>(from: &mut Vec<T>, taken: &[T]) {
+    for one in taken {
+        if let Some(at) = from.iter().position(|own| own == one) {
+            from.swap_remove(at);
         }
     }
 }

@@ -198,6 +198,8 @@ impl Snapshot {
             return;
         };
         self.hot[slot].count(&pod, 1);
+        let least = &mut self.hot[slot].least_priority;
+        *least = pod.priority.min(*least);
         self.loads[slot].add(&pod);
         placed.at = Some(Place {
             slot,
@@ -219,6 +221,9 @@ impl Snapshot {
         };
         self.hot[at.slot].count(&pod, -1);
         self.loads[at.slot].remove(&pod);
+        if self.hot[at.slot].least_priority >= pod.priority {
+            self.hot[at.slot].least_priority = self.loads[at.slot].least_priority();
+        }
         self.classes.remove(at.class, at.slot, &self.namespaces);
         self.groups.remove(&at.groups, at.slot);
         for claim in &pod.claims {
@@ -319,8 +324,12 @@ impl Snapshot {
         self.classes.counter(matcher, &self.namespaces)
     }
 
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, &Group)> {
         self.groups.iter()
+    }
+
+    pub(crate) fn group(&self, id: usize) -> Option<&Group> {
+        self.groups.get(id)
     }
 
     pub(crate) fn namespace_labels(&self, name: &str) -> Labels {

@@ -129,16 +129,12 @@ pub(super) async fn run(mut call: Call, request: Request) -> Result<Response, St
                 node
             }
         };
-        for key in ["reason", "message"] {
+        for key in ["reason", "message", "observedGeneration"] {
             new.remove(condition, key);
         }
         new.set_str(condition, "type", "PodScheduled");
         new.set_str(condition, "status", "True");
         new.set_str(condition, "lastTransitionTime", &now);
-        let observed = meta::of(new.as_ref()).generation();
-        if observed > 0 {
-            new.set_int(condition, "observedGeneration", observed);
-        }
         Ok(new)
     })
     .await?;

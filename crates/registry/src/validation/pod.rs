@@ -62,7 +62,7 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
 
 pub(crate) fn prepare_update(cx: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
     let root = dom.root();
-    if !matches!(cx.subresource, "status") {
+    if !matches!(cx.subresource, "status" | "binding") {
         keep(dom, root, "status", Some(old));
     }
 }

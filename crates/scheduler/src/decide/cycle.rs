@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::node::{Hot, Load};
+use crate::node::{Hot, Uses};
 use crate::plugins::{Against, claims, disks, node_affinity, pod_affinity, row, spread};
 use crate::{NodeInfo, PLUGINS, PodInfo, Snapshot};
 
@@ -27,7 +27,7 @@ pub(crate) struct View<'a> {
     snapshot: &'a Snapshot,
     pub(crate) slot: usize,
     pub(crate) hot: &'a Hot,
-    pub(crate) load: &'a Load,
+    pub(crate) uses: &'a Uses,
 }
 
 impl<'a> View<'a> {
@@ -48,7 +48,7 @@ pub(crate) struct Refused {
 pub(crate) struct Trial {
     pub(crate) slot: usize,
     hot: Hot,
-    load: Load,
+    uses: Uses,
 }
 
 impl<'a> Cycle<'a> {
@@ -122,7 +122,7 @@ impl<'a> Cycle<'a> {
             snapshot: self.snapshot,
             slot,
             hot: self.snapshot.hot(slot),
-            load: self.snapshot.load(slot),
+            uses: &self.snapshot.load(slot).uses,
         })
     }
 
@@ -133,6 +133,9 @@ impl<'a> Cycle<'a> {
     }
 
     fn waiting_before(&self, slot: usize) -> Vec<Arc<PodInfo>> {
+        if self.snapshot.nobody_nominated() {
+            return Vec::new();
+        }
         let name = &self.snapshot.facts(slot).name;
         let waiting = self.snapshot.nominated_to(name).iter();
         let before = waiting
@@ -170,16 +173,16 @@ impl<'a> Cycle<'a> {
     }
 
     /// Adds a pod to a trial.
-    pub(crate) fn add(&mut self, trial: &mut Trial, other: &Arc<PodInfo>) {
+    pub(crate) fn add(&mut self, trial: &mut Trial, other: &PodInfo) {
         trial.hot.count(other, 1);
-        trial.load.add(other);
+        trial.uses.add(other);
         self.count(other, trial.slot, 1);
     }
 
     /// Takes a pod from a trial.
     pub(crate) fn remove(&mut self, trial: &mut Trial, other: &PodInfo) {
         trial.hot.count(other, -1);
-        trial.load.remove(other);
+        trial.uses.remove(other);
         self.count(other, trial.slot, -1);
     }
 
@@ -201,7 +204,7 @@ impl Trial {
         Self {
             slot,
             hot: *snapshot.hot(slot),
-            load: snapshot.load(slot).clone(),
+            uses: snapshot.load(slot).uses.clone(),
         }
     }
 
@@ -210,7 +213,7 @@ impl Trial {
             snapshot,
             slot: self.slot,
             hot: &self.hot,
-            load: &self.load,
+            uses: &self.uses,
         }
     }
 }

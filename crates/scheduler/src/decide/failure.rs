@@ -74,7 +74,7 @@ pub(super) fn of_search(
     let mut tally = Tally::default();
     let mut plugins = 0;
     for (_, against) in against {
-        tally.add(against, cycle.pod);
+        tally.add(against);
         plugins |= 1 << against.plugin;
     }
     if named {
@@ -83,7 +83,7 @@ pub(super) fn of_search(
         plugins |= 1 << row::NODE_AFFINITY;
     }
     let mut message = format!("0/{nodes} nodes are available:");
-    let reasons = tally.text();
+    let reasons = tally.text(cycle.pod);
     if !reasons.is_empty() {
         message.push_str(&format!(" {reasons}."));
     }

@@ -75,7 +75,7 @@ pub(super) fn attempt(cycle: &mut Cycle<'_>, against: &[(u32, Against)], rng: &m
                 }
                 Err(against) => {
                     tried += 1;
-                    tally.add(&against, cycle.pod);
+                    tally.add(&against);
                 }
             }
         }
@@ -87,7 +87,10 @@ pub(super) fn attempt(cycle: &mut Cycle<'_>, against: &[(u32, Against)], rng: &m
         }),
         None => {
             tally.add_text("Preemption is not helpful for scheduling", nodes - tried);
-            Attempt::NotHelpful(format!("0/{nodes} nodes are available: {}.", tally.text()))
+            Attempt::NotHelpful(format!(
+                "0/{nodes} nodes are available: {}.",
+                tally.text(cycle.pod)
+            ))
         }
     }
 }
@@ -115,13 +118,14 @@ fn eligible(cycle: &Cycle<'_>, against: &[(u32, Against)]) -> Result<(), &'stati
 
 /// The fewest victims on a node, or what is against it even without them.
 fn dry_run(cycle: &mut Cycle<'_>, slot: usize) -> Result<Candidate, Against> {
-    let pods = &cycle.snapshot.load(slot).pods;
-    let lower = |other: &&Arc<PodInfo>| other.priority < cycle.pod.priority;
-    let mut lower: Vec<Arc<PodInfo>> = pods.iter().filter(lower).cloned().collect();
-    if lower.is_empty() {
+    let snapshot = cycle.snapshot;
+    let priority = cycle.pod.priority;
+    if snapshot.hot(slot).least_priority >= priority {
         return Err(Against::for_good(Reason::NoVictims));
     }
-    let mut trial = Trial::of(cycle.snapshot, slot);
+    let pods = snapshot.load(slot).pods.iter();
+    let mut lower: Vec<&Arc<PodInfo>> = pods.filter(|other| other.priority < priority).collect();
+    let mut trial = Trial::of(snapshot, slot);
     for other in &lower {
         cycle.remove(&mut trial, other);
     }
@@ -133,9 +137,9 @@ fn dry_run(cycle: &mut Cycle<'_>, slot: usize) -> Result<Candidate, Against> {
         let (protected, free) = by_budget(cycle.snapshot, &lower);
         let count = protected.len();
         for (at, other) in protected.into_iter().chain(free).enumerate() {
-            cycle.add(&mut trial, &other);
+            cycle.add(&mut trial, other);
             if cycle.check_trial(&mut trial).is_some() {
-                cycle.remove(&mut trial, &other);
+                cycle.remove(&mut trial, other);
                 violations += usize::from(at < count);
                 victims.push(other);
             }
@@ -154,7 +158,7 @@ fn dry_run(cycle: &mut Cycle<'_>, slot: usize) -> Result<Candidate, Against> {
             victims.sort_by_key(|other| importance(other));
             Ok(Candidate {
                 slot,
-                victims,
+                victims: victims.into_iter().cloned().collect(),
                 violations,
             })
         }
@@ -171,10 +175,16 @@ fn started(pod: &PodInfo) -> Timestamp {
 }
 
 /// Those whose end a disruption budget forbids, and the others.
-fn by_budget(snapshot: &Snapshot, pods: &[Arc<PodInfo>]) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+fn by_budget<'a>(
+    snapshot: &Snapshot,
+    pods: &[&'a Arc<PodInfo>],
+) -> (Vec<&'a Arc<PodInfo>>, Vec<&'a Arc<PodInfo>>) {
+    if snapshot.objects.budgets.is_empty() {
+        return (Vec::new(), pods.to_vec());
+    }
     let budgets: Vec<_> = snapshot.objects.budgets.iter().collect();
     let mut allowed: Vec<i64> = budgets.iter().map(|(_, budget)| budget.allowed).collect();
-    pods.iter().cloned().partition(|pod| {
+    pods.iter().copied().partition(|pod| {
         let mut forbidden = false;
         if pod.labels.is_empty() {
             return false;

@@ -50,8 +50,8 @@ impl State {
 
 pub(super) fn filter(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
     let taken = |disk: &crate::pod::Disk| {
-        let others = view.load.pods.iter().flat_map(|pod| &pod.disks);
-        others.into_iter().any(|other| disk.conflicts(other))
+        let others = &view.uses.disks;
+        others.iter().any(|other| disk.conflicts(other))
     };
     if cycle.pod.disks.iter().any(taken) {
         return Some(Against::for_now(Reason::Disk));

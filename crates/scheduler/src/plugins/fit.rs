@@ -10,7 +10,7 @@ use crate::plugins::{Against, MAX_SCORE};
 use crate::{NodeInfo, PodInfo};
 
 pub(super) fn ports(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
-    let used = &view.load.ports;
+    let used = &view.uses.ports;
     let clash = |port| used.iter().any(|used| used.conflicts(port));
     let clashes = cycle.pod.host_ports.iter().any(clash);
     clashes.then(|| Against::for_now(Reason::Ports))
@@ -62,7 +62,7 @@ pub(super) fn filter(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
     );
     for (position, (name, amount)) in wanted.scalars.iter().enumerate() {
         let total = view.facts().allocatable.scalar(name);
-        let used = view.load.scalars.get(name).copied().unwrap_or(0);
+        let used = view.uses.scalars.get(name).copied().unwrap_or(0);
         if over(*amount, used, total) {
             against.add_scalar(position);
             against.unresolvable |= *amount > total;

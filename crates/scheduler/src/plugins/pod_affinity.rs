@@ -139,21 +139,21 @@ impl State {
     fn read_others(&mut self, snapshot: &mut Snapshot, pod: &PodInfo) {
         let labels = &self.namespace_labels;
         let mut concerned = Vec::new();
-        for group in snapshot.groups() {
+        for (id, group) in snapshot.groups() {
             let (kind, term) = &*group.identity;
             if speaks_of(term, pod, labels) {
-                let on: Vec<(usize, i64)> = group.on.iter().map(|(s, n)| (*s, *n)).collect();
-                concerned.push((*kind, term.topology_key.clone(), on));
+                concerned.push((*kind, term.topology_key.clone(), id));
             }
         }
-        for (kind, key, on) in concerned {
+        for (kind, key, id) in concerned {
             let (all, weight) = match kind {
                 Kind::RequiredAnti => (&mut self.unwelcome, 1),
                 Kind::Weight(weight) => (&mut self.drawn, weight),
             };
             let places = places_of(all, snapshot, &key);
+            let on = snapshot.group(id).into_iter().flat_map(|group| &group.on);
             for (slot, pods) in on {
-                places.add(slot, weight * pods);
+                places.add(*slot, weight * pods);
             }
         }
         // Pods that wait for a node are tried on it later: their keys must be known.

@@ -82,40 +82,60 @@ impl Against {
     }
 }
 
-/// Reason → number of nodes, with upstream's order and text.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(BTreeMap<String, usize>);
+/// Reason → number of nodes.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    nodes: [usize; 32],
+    scalars: [usize; 64],
+    texts: Vec<(&'static str, usize)>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            nodes: [0; 32],
+            scalars: [0; 64],
+            texts: Vec::new(),
+        }
+    }
+}
 
 impl Tally {
-    pub(crate) fn add(&mut self, against: &Against, pod: &PodInfo) {
+    pub(crate) fn add(&mut self, against: &Against) {
+        let mut bits = against.bits;
+        while bits != 0 {
+            self.nodes[bits.trailing_zeros() as usize] += 1;
+            bits &= bits - 1;
+        }
+        let mut scalars = against.scalars;
+        while scalars != 0 {
+            self.scalars[scalars.trailing_zeros() as usize] += 1;
+            scalars &= scalars - 1;
+        }
+    }
+
+    pub(crate) fn add_text(&mut self, text: &'static str, nodes: usize) {
+        self.texts.push((text, nodes));
+    }
+
+    /// `1 Insufficient cpu, 2 Too many pods`, in upstream's order; empty without reasons.
+    pub(crate) fn text(&self, pod: &PodInfo) -> String {
+        let mut sums: BTreeMap<String, usize> = BTreeMap::new();
+        let mut add = |text: String, nodes: usize| {
+            if nodes > 0 {
+                *sums.entry(text).or_default() += nodes;
+            }
+        };
         for (reason, text) in ALL {
-            if against.bits & (1 << *reason as u32) != 0 {
-                self.add_text(text, 1);
-            }
+            add((*text).to_owned(), self.nodes[*reason as usize]);
         }
-        for (position, name) in pod.requests.scalars.keys().enumerate().take(64) {
-            if against.scalars & (1 << position) != 0 {
-                self.add_text(&format!("Insufficient {name}"), 1);
-            }
+        for (name, nodes) in pod.requests.scalars.keys().zip(self.scalars) {
+            add(format!("Insufficient {name}"), nodes);
         }
-    }
-
-    pub(crate) fn add_text(&mut self, text: &str, nodes: usize) {
-        if nodes == 0 {
-            return;
+        for (text, nodes) in &self.texts {
+            add((*text).to_owned(), *nodes);
         }
-        match self.0.get_mut(text) {
-            Some(count) => *count += nodes,
-            None => {
-                self.0.insert(text.to_owned(), nodes);
-            }
-        }
-    }
-
-    /// `1 Insufficient cpu, 2 Too many pods`; empty without reasons.
-    pub(crate) fn text(&self) -> String {
-        let mut parts: Vec<String> = self
-            .0
+        let mut parts: Vec<String> = sums
             .iter()
             .map(|(reason, count)| format!("{count} {reason}"))
             .collect();

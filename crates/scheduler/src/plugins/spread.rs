@@ -18,6 +18,9 @@ use crate::{PodInfo, Snapshot};
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
+/// No node that counts is at this place.
+const NOWHERE: i64 = -1;
+
 /// With no place at all nothing is skewed.
 const NO_PLACE: i64 = i32::MAX as i64;
 
@@ -42,11 +45,13 @@ struct Constraint {
 #[derive(Debug)]
 struct Hard {
     constraint: Constraint,
-    /// Pods by place. `None`: no node that counts is there.
-    places: Vec<Option<i64>>,
+    /// Pods by place; [`NOWHERE`]: no node that counts is there.
+    places: Vec<i64>,
     domains: usize,
-    /// Pods → how many places have so many.
-    levels: BTreeMap<i64, usize>,
+    /// The emptiest place, while nothing was changed.
+    least: i64,
+    /// Pods → how many places have so many: made at the first change.
+    levels: Option<BTreeMap<i64, usize>>,
     self_match: i64,
 }
 
@@ -164,7 +169,7 @@ impl Hard {
         constraint: Constraint,
         columns: &[Arc<Column>],
     ) -> Self {
-        let mut places: Vec<Option<i64>> = vec![None; constraint.column.len()];
+        let mut places = vec![NOWHERE; constraint.column.len()];
         for slot in snapshot.order() {
             let slot = *slot as usize;
             if columns.iter().any(|column| column.at(slot) == ABSENT)
@@ -173,19 +178,17 @@ impl Hard {
                 continue;
             }
             let place = &mut places[constraint.column.at(slot) as usize];
-            *place = Some(place.unwrap_or(0) + constraint.pods_on(slot));
+            *place = (*place).max(0) + constraint.pods_on(slot);
         }
-        let mut levels = BTreeMap::new();
-        for pods in places.iter().flatten() {
-            *levels.entry(*pods).or_default() += 1;
-        }
+        let counted = || places.iter().copied().filter(|pods| *pods != NOWHERE);
         let selector = &constraint.spread.selector;
         Self {
             self_match: i64::from(selector.matches(|key| pod.labels.get(key))),
-            domains: places.iter().flatten().count(),
+            domains: counted().count(),
+            least: counted().min().unwrap_or(NO_PLACE),
+            levels: None,
             constraint,
             places,
-            levels,
         }
     }
 
@@ -193,27 +196,32 @@ impl Hard {
         if self.domains < self.constraint.spread.min_domains {
             return 0;
         }
-        self.levels.keys().next().copied().unwrap_or(NO_PLACE)
+        match &self.levels {
+            None => self.least,
+            Some(levels) => levels.keys().next().copied().unwrap_or(NO_PLACE),
+        }
     }
 
     fn change(&mut self, place: u32, sign: i64) {
-        let slot = &mut self.places[place as usize];
-        match *slot {
-            Some(before) => {
-                if let Some(count) = self.levels.get_mut(&before) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.levels.remove(&before);
-                    }
-                }
-                *slot = Some(before + sign);
+        let levels = self.levels.get_or_insert_with(|| {
+            let mut levels = BTreeMap::new();
+            for pods in self.places.iter().filter(|pods| **pods != NOWHERE) {
+                *levels.entry(*pods).or_default() += 1;
             }
-            None => {
-                self.domains += 1;
-                *slot = Some(sign);
+            levels
+        });
+        let pods = &mut self.places[place as usize];
+        if *pods == NOWHERE {
+            self.domains += 1;
+            *pods = 0;
+        } else if let Some(count) = levels.get_mut(pods) {
+            *count -= 1;
+            if *count == 0 {
+                levels.remove(pods);
             }
         }
-        *self.levels.entry(slot.unwrap_or(0)).or_default() += 1;
+        *pods += sign;
+        *levels.entry(*pods).or_default() += 1;
     }
 }
 
@@ -223,7 +231,7 @@ pub(super) fn filter(cycle: &Cycle<'_>, view: &View<'_>) -> Option<Against> {
         if place == ABSENT {
             return Some(Against::for_good(Reason::SpreadLabel));
         }
-        let pods = hard.places[place as usize].unwrap_or(0);
+        let pods = hard.places[place as usize].max(0);
         let skew = pods + hard.self_match - hard.least();
         if skew > hard.constraint.spread.max_skew {
             return Some(Against::for_now(Reason::Spread));

@@ -96,9 +96,14 @@ impl Groups {
         id
     }
 
-    /// All groups.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.all.iter().flatten()
+    /// All groups with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Group)> {
+        let all = self.all.iter().enumerate();
+        all.filter_map(|(id, group)| Some((id, group.as_ref()?)))
+    }
+
+    pub(crate) fn get(&self, id: usize) -> Option<&Group> {
+        self.all.get(id)?.as_ref()
     }
 }
 

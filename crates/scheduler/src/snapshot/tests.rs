@@ -11,7 +11,7 @@ fn sums_return_to_zero() {
     snapshot.set_node(node("late cpu=4 gpu=4"));
     let slot = snapshot.slot("late").unwrap();
     assert_eq!(snapshot.hot(slot).used_millicores, 1000);
-    assert_eq!(snapshot.load(slot).scalars["example.com/gpu"], 2);
+    assert_eq!(snapshot.load(slot).uses.scalars["example.com/gpu"], 2);
     snapshot.remove_node("late");
     snapshot.set_node(node("other cpu=4"));
     let slot = snapshot.slot("other").unwrap();
@@ -26,7 +26,7 @@ fn sums_return_to_zero() {
     snapshot.remove_pod(&Key::new("default", "p"));
     assert_eq!(snapshot.hot(slot).used_millicores, 0);
     assert_eq!(snapshot.hot(slot).pods, 0);
-    assert!(snapshot.load(slot).scalars.is_empty());
+    assert!(snapshot.load(slot).uses.scalars.is_empty());
 }
 
 /// A search that stops early has seen all zones.
