@@ -12,6 +12,7 @@ mod node;
 mod observe;
 pub mod pod;
 pub mod probe;
+mod rotate;
 mod run;
 pub mod server;
 mod volume;

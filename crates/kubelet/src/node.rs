@@ -21,7 +21,7 @@ use crate::config::Config;
 
 use facts::Facts;
 pub use facts::Machine;
-pub(crate) use facts::memory_bytes;
+pub(crate) use facts::{meminfo, memory_bytes, processes};
 
 const LEASE_SECONDS: i64 = 40;
 const RENEW_EVERY: Duration = Duration::from_secs(10);

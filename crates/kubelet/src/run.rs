@@ -119,6 +119,7 @@ impl Kubelet {
         tasks::spawn("runtime-events", shutdown, async move {
             events.follow_runtime().await
         });
+        tasks::spawn("log-rotation", shutdown, crate::rotate::run(shared.clone()));
         let orphans = kubelet.clone();
         tasks::spawn(
             "orphans",

@@ -1,10 +1,11 @@
-//! The kubelet's server on port 10250: logs, exec, attach, port-forward, pods, health.
+//! The kubelet's server on port 10250: logs, exec, attach, port-forward, pods, statistics, health.
 //!
-//! Every caller shows a certificate of the cluster's CA, and the API server says by a
-//! SubjectAccessReview whether it may. Source: kubernetes v1.36 pkg/kubelet/server/{server,auth}.go.
+//! Every caller shows a certificate of the cluster's CA or a token that a TokenReview knows, and
+//! the API server says by a SubjectAccessReview whether it may. Source: kubernetes v1.36 pkg/kubelet/server/{server,auth}.go.
 
 mod access;
 mod remote;
+mod stats;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::server::access::Access;
 pub struct Server {
     kubelet: Kubelet,
     access: Arc<Access>,
+    stats: Arc<stats::Stats>,
 }
 
 impl Kubelet {
@@ -36,6 +38,7 @@ impl Kubelet {
         Server {
             kubelet: self.clone(),
             access: Arc::new(access),
+            stats: Arc::default(),
         }
     }
 }
@@ -51,22 +54,29 @@ impl Server {
     async fn answer(&self, request: Request) -> Response {
         let path = request.uri().path().trim_matches('/').to_owned();
         let parts: Vec<&str> = path.split('/').collect();
-        if parts == ["healthz"] && access::user(&request).is_none() {
-            return text(StatusCode::UNAUTHORIZED, "Unauthorized");
-        }
-        let subresource = match parts.first() {
-            Some(&"containerLogs" | &"logs") => "log",
-            Some(&"metrics") => "metrics",
-            Some(&"stats") => "stats",
-            Some(&"healthz") => "healthz",
-            Some(&"pods" | &"runningpods") => "pods",
-            _ => "proxy",
-        };
-        if let Err((code, why)) = self.access.check(&request, subresource).await {
+        if let Err((code, why)) = self.access.check(&request, subresources(&parts)).await {
             return text(code, &why);
         }
         match (request.method(), parts.as_slice()) {
-            (&Method::GET, ["healthz"]) => text(StatusCode::OK, "ok"),
+            (&Method::GET, ["healthz"] | ["healthz", "ping" | "log" | "syncloop"]) => {
+                text(StatusCode::OK, "ok")
+            }
+            (&Method::GET, ["stats", "summary"]) => {
+                match self.stats.summary(self.kubelet.shared()).await {
+                    Ok(json) => typed("application/json", json.into()),
+                    Err(error) => {
+                        let message = base::Chain(&error).to_string();
+                        text(StatusCode::INTERNAL_SERVER_ERROR, &message)
+                    }
+                }
+            }
+            (&Method::GET, ["metrics", "resource"]) => {
+                let metrics = stats::resource_metrics(self.kubelet.shared()).await;
+                typed(METRICS, metrics.into())
+            }
+            (&Method::GET, ["metrics"]) => typed(METRICS, self.own_metrics().await.into()),
+            (&Method::GET, ["metrics", "probes" | "cadvisor"]) => typed(METRICS, Bytes::new()),
+            (&Method::GET, ["configz"]) => typed("application/json", self.settings()),
             (&Method::GET, ["pods"]) => self.pods(),
             (&Method::GET, ["containerLogs", namespace, pod, container]) => {
                 self.container_logs(
@@ -102,6 +112,78 @@ impl Server {
         }
     }
 
+    /// How many pods and containers there are.
+    async fn own_metrics(&self) -> String {
+        let shared = self.kubelet.shared();
+        let pods = nodeapi::cri::ListPodSandboxRequest::default();
+        let ready = i32::from(nodeapi::cri::PodSandboxState::SandboxReady);
+        let pods = shared.runtime.list_pod_sandbox(pods).await;
+        let pods = pods.map_or(0, |all| {
+            all.items.iter().filter(|pod| pod.state == ready).count()
+        });
+        let containers = nodeapi::cri::ListContainersRequest::default();
+        let containers = shared.runtime.list_containers(containers).await;
+        let (mut running, mut exited) = (0, 0);
+        for container in containers.into_iter().flat_map(|all| all.containers) {
+            if container.state == i32::from(nodeapi::cri::ContainerState::ContainerRunning) {
+                running += 1;
+            } else {
+                exited += 1;
+            }
+        }
+        format!(
+            "# HELP kubelet_node_name [ALPHA] The node's name. The count is always 1.\n\
+             # TYPE kubelet_node_name gauge\nkubelet_node_name{{node={:?}}} 1\n\
+             # HELP kubelet_running_containers [BETA] Number of containers currently running\n\
+             # TYPE kubelet_running_containers gauge\n\
+             kubelet_running_containers{{container_state=\"exited\"}} {exited}\n\
+             kubelet_running_containers{{container_state=\"running\"}} {running}\n\
+             # HELP kubelet_running_pods [BETA] Number of pods that have a running pod sandbox\n\
+             # TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}\n",
+            shared.config.node_name
+        )
+    }
+
+    /// The settings that hold, in the shape of a KubeletConfiguration.
+    fn settings(&self) -> Bytes {
+        let config = &self.kubelet.shared().config;
+        let mut dom = schema::Dom::new();
+        let root = dom.new_map();
+        dom.set_root(root);
+        let part = dom.ensure_map(root, "kubeletconfig");
+        let port = i64::from(config.port);
+        for (key, value) in [
+            ("kind", "KubeletConfiguration"),
+            ("apiVersion", "kubelet.config.k8s.io/v1beta1"),
+            ("syncFrequency", "1m0s"),
+            ("containerLogMaxSize", "10Mi"),
+            ("containerLogMonitorInterval", "10s"),
+            ("nodeStatusUpdateFrequency", "10s"),
+            ("nodeStatusReportFrequency", "5m0s"),
+            ("clusterDomain", config.cluster_domain.as_str()),
+            ("cgroupRoot", config.cgroup_root.as_str()),
+            ("cgroupDriver", "cgroupfs"),
+        ] {
+            dom.set_str(part, key, value);
+        }
+        for (key, value) in [
+            ("port", port),
+            ("maxPods", i64::from(config.max_pods)),
+            ("containerLogMaxFiles", 5),
+            ("nodeLeaseDurationSeconds", 40),
+        ] {
+            dom.set_int(part, key, value);
+        }
+        dom.set_bool(part, "seccompDefault", true);
+        dom.set_bool(part, "failSwapOn", false);
+        let list = dom.ensure_list(part, "clusterDNS");
+        for address in &config.cluster_dns {
+            let address = dom.new_str(address);
+            dom.push(list, address);
+        }
+        dom.to_json(root).into()
+    }
+
     /// The runtime's id of a live sandbox.
     async fn sandbox(&self, namespace: &str, pod: &str) -> Result<String, Box<Response>> {
         let (_, observed) = self.observe(namespace, pod).await?;
@@ -127,10 +209,7 @@ impl Server {
         }
         parts.push(Bytes::from_static(b"]}"));
         let mut response = Response::new(Body::slices(parts));
-        let json = http::HeaderValue::from_static("application/json");
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, json);
+        set_type(&mut response, "application/json");
         response
     }
 
@@ -234,10 +313,7 @@ impl Server {
             }
         });
         let mut response = Response::new(body);
-        let plain = http::HeaderValue::from_static("text/plain");
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, plain);
+        set_type(&mut response, "text/plain");
         response
     }
 
@@ -391,6 +467,38 @@ pub(crate) fn decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The text format of metrics.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What of the node a request is about, for authorization: any of them will do.
+/// Source: kubernetes v1.36 pkg/kubelet/server/auth.go, GetRequestAttributes.
+fn subresources(parts: &[&str]) -> &'static [&'static str] {
+    match parts.first().copied().unwrap_or_default() {
+        "stats" => &["stats"],
+        "metrics" => &["metrics"],
+        "logs" => &["log"],
+        "checkpoint" => &["checkpoint"],
+        "statusz" => &["statusz"],
+        "pods" | "runningpods" => &["pods", "proxy"],
+        "healthz" => &["healthz", "proxy"],
+        "configz" => &["configz", "proxy"],
+        "flagz" => &["configz"],
+        _ => &["proxy"],
+    }
+}
+
+fn typed(kind: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    set_type(&mut response, kind);
+    response
+}
+
+fn set_type(response: &mut Response, kind: &'static str) {
+    let kind = http::HeaderValue::from_static(kind);
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, kind);
 }
 
 fn text(code: StatusCode, message: &str) -> Response {

@@ -370,11 +370,23 @@ impl Worker {
                         container_id: id.clone(),
                     };
                     self.shared.runtime.remove_container(request).await?;
+                    self.remove_files(observed, id);
                 }
                 Action::KillContainer { .. } | Action::Finish => {}
             }
         }
         Ok(())
+    }
+
+    /// Removes log and last words of an attempt that is gone.
+    fn remove_files(&self, observed: &Observed, id: &str) {
+        let Some(old) = observed.containers.iter().find(|c| c.id == id) else {
+            return;
+        };
+        let config = &self.shared.config;
+        let logs = config.pod_logs(&self.key.namespace, &self.key.name, &self.uid);
+        crate::rotate::remove(&logs.join(&old.name).join(format!("{}.log", old.attempt)));
+        let _ = std::fs::remove_file(self.termination_file(&old.name, old.attempt));
     }
 
     /// Writes `status` when it differs from what the API has.

@@ -49,21 +49,11 @@ impl Facts {
         let (disk_bytes, disk_free_bytes) = disk.map_or((0, 0), |disk| {
             (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
         });
-        let used = text("/proc/loadavg")
-            .split('/')
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next())
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0);
-        let most = text("/proc/sys/kernel/pid_max")
-            .trim()
-            .parse()
-            .unwrap_or(u64::MAX);
         Self {
             disk_bytes,
             disk_free_bytes,
             memory_free_bytes: meminfo("MemAvailable:").unwrap_or(u64::MAX),
-            pids: (used, most),
+            pids: processes(),
         }
     }
 
@@ -161,11 +151,23 @@ pub(crate) fn memory_bytes() -> u64 {
     meminfo("MemTotal:").unwrap_or(0)
 }
 
-fn meminfo(name: &str) -> Option<u64> {
+pub(crate) fn meminfo(name: &str) -> Option<u64> {
     let text = text("/proc/meminfo");
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes << 10)
+}
+
+/// Processes and threads that there are, and that there can be.
+pub(crate) fn processes() -> (u64, u64) {
+    let used = text("/proc/loadavg")
+        .split('/')
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0);
+    let most = text("/proc/sys/kernel/pid_max").trim().parse();
+    (used, most.unwrap_or(u64::MAX))
 }
 
 fn os_image() -> String {

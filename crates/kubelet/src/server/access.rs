@@ -1,6 +1,8 @@
-//! Who calls the kubelet, and whether it may: certificate → user, SubjectAccessReview → verdict.
+//! Who calls the kubelet, and whether it may: certificate or TokenReview → user,
+//! SubjectAccessReview → verdict.
 //!
-//! Verdicts are kept for a while (allowed 5 min, denied 30 s, as upstream's webhook authorizer).
+//! Verdicts are kept for a while (users of tokens 2 min, allowed 5 min, denied 30 s, as upstream's
+//! webhook authenticator and authorizer).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,6 +25,10 @@ pub(super) struct User {
     groups: Vec<String>,
 }
 
+const TOKEN_FOR: Duration = Duration::from_secs(120);
+/// The longest token that is asked about.
+const TOKEN_BYTES: usize = 16 << 10;
+
 type Question = (User, &'static str, &'static str);
 
 /// Asks the API server and remembers.
@@ -30,6 +36,8 @@ pub(super) struct Access {
     client: Client,
     node: String,
     verdicts: Mutex<HashMap<Question, (bool, Instant)>>,
+    /// Whose tokens are; `None`: nobody's.
+    tokens: Mutex<HashMap<String, (Option<User>, Instant)>>,
 }
 
 /// The caller that a request's verified certificate names.
@@ -44,21 +52,41 @@ pub(super) fn user(request: &Request) -> Option<User> {
     })
 }
 
+/// The token that a request carries.
+fn bearer(request: &Request) -> Option<&str> {
+    let header = request.headers().get(http::header::AUTHORIZATION)?;
+    let (kind, token) = header.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    let fits = !token.is_empty() && token.len() <= TOKEN_BYTES;
+    (kind.eq_ignore_ascii_case("Bearer") && fits).then_some(token)
+}
+
 impl Access {
     pub(super) fn new(client: Client, node: &str) -> Self {
         Self {
             client,
             node: node.to_owned(),
             verdicts: Mutex::new(HashMap::new()),
+            tokens: Mutex::new(HashMap::new()),
         }
     }
 
+    /// Whether the caller may do what it asks, by any of `subresources`.
     pub(super) async fn check(
         &self,
         request: &Request,
-        subresource: &'static str,
+        subresources: &'static [&'static str],
     ) -> Result<(), (StatusCode, String)> {
-        let Some(user) = user(request) else {
+        let broken = |error: client::Error| {
+            let why = format!("Authorization error ({})", base::Chain(&error));
+            (StatusCode::INTERNAL_SERVER_ERROR, why)
+        };
+        let known = match (user(request), bearer(request)) {
+            (Some(user), _) => Some(user),
+            (None, Some(token)) => self.owner(token).await.map_err(broken)?,
+            (None, None) => None,
+        };
+        let Some(user) = known else {
             return Err((StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()));
         };
         let verb = match *request.method() {
@@ -68,34 +96,73 @@ impl Access {
             Method::DELETE => "delete",
             _ => "get",
         };
-        let name = user.name.clone();
-        let question = (user, verb, subresource);
-        let known = self.verdicts.lock().get(&question).copied();
-        let allowed = match known {
-            Some((allowed, until)) if until > Instant::now() => allowed,
-            _ => match self.ask(&question).await {
-                Ok(allowed) => {
-                    let keep = if allowed { ALLOWED_FOR } else { DENIED_FOR };
-                    let mut verdicts = self.verdicts.lock();
-                    if verdicts.len() >= KEPT {
-                        verdicts.clear();
-                    }
-                    verdicts.insert(question, (allowed, Instant::now() + keep));
-                    allowed
-                }
-                Err(error) => {
-                    let why = format!("Authorization error ({})", base::Chain(&error));
-                    return Err((StatusCode::INTERNAL_SERVER_ERROR, why));
-                }
-            },
-        };
-        if allowed {
-            return Ok(());
+        for subresource in subresources {
+            let question = (user.clone(), verb, *subresource);
+            if self.verdict(question).await.map_err(broken)? {
+                return Ok(());
+            }
         }
         let why = format!(
-            "Forbidden (user={name}, verb={verb}, resource=nodes, subresource(s)=[{subresource}])\n"
+            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{}])\n",
+            user.name,
+            subresources.join(" ")
         );
         Err((StatusCode::FORBIDDEN, why))
+    }
+
+    async fn verdict(&self, question: Question) -> Result<bool, client::Error> {
+        let known = self.verdicts.lock().get(&question).copied();
+        if let Some((allowed, until)) = known
+            && until > Instant::now()
+        {
+            return Ok(allowed);
+        }
+        let allowed = self.ask(&question).await?;
+        let keep = if allowed { ALLOWED_FOR } else { DENIED_FOR };
+        let mut verdicts = self.verdicts.lock();
+        if verdicts.len() >= KEPT {
+            verdicts.clear();
+        }
+        verdicts.insert(question, (allowed, Instant::now() + keep));
+        Ok(allowed)
+    }
+
+    /// Whose a token is, by the API server.
+    async fn owner(&self, token: &str) -> Result<Option<User>, client::Error> {
+        let known = self.tokens.lock().get(token).cloned();
+        if let Some((user, until)) = known
+            && until > Instant::now()
+        {
+            return Ok(user);
+        }
+        let mut dom = Dom::new();
+        let root = dom.new_map();
+        dom.set_root(root);
+        dom.set_str(root, "apiVersion", "authentication.k8s.io/v1");
+        dom.set_str(root, "kind", "TokenReview");
+        let spec = dom.ensure_map(root, "spec");
+        dom.set_str(spec, "token", token);
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        let content = Some(("application/json", dom.to_json(root).into()));
+        let answer = self.client.bytes(Method::POST, path, content).await?;
+        let answer = Dom::parse_json(&answer).unwrap_or_default();
+        let status = answer.as_ref().get("status");
+        let status = status.filter(|s| s.bool("authenticated").unwrap_or(false));
+        let user = status
+            .and_then(|status| status.get("user"))
+            .map(|user| User {
+                name: user.str("username").to_owned(),
+                groups: user
+                    .items("groups")
+                    .filter_map(|group| group.as_str().map(str::to_owned))
+                    .collect(),
+            });
+        let mut tokens = self.tokens.lock();
+        if tokens.len() >= KEPT {
+            tokens.clear();
+        }
+        tokens.insert(token.to_owned(), (user.clone(), Instant::now() + TOKEN_FOR));
+        Ok(user)
     }
 
     async fn ask(&self, (user, verb, subresource): &Question) -> Result<bool, client::Error> {

@@ -39,7 +39,16 @@ impl Worker {
         };
         let context = self.context(&Observed::default());
         let config = sandbox_config(dom.as_ref(), &context, attempt);
-        let handler = String::new();
+        let handler = match self.runtime_handler(dom.as_ref()).await {
+            Ok(handler) => handler,
+            Err(why) => {
+                let text = format!("Failed to create pod sandbox: {why}");
+                self.event(EventType::Warning, "FailedCreatePodSandBox", &text, "");
+                let delay = self.sandbox_backoff.next_delay();
+                tokio::time::sleep(delay).await;
+                return Ok(());
+            }
+        };
         let request = RunPodSandboxRequest {
             config: Some(config),
             runtime_handler: handler,
@@ -57,6 +66,33 @@ impl Worker {
                 tokio::time::sleep(delay).await;
                 Ok(())
             }
+        }
+    }
+
+    /// The handler that the pod's RuntimeClass names; the words of why the pod cannot run here.
+    async fn runtime_handler(&self, pod: schema::Ref<'_>) -> Result<String, String> {
+        let Some(spec) = pod.get("spec") else {
+            return Ok(String::new());
+        };
+        if spec.bool("hostUsers") == Some(false) {
+            return Err(
+                "user namespaces (hostUsers: false) are not supported by this node's runtime"
+                    .to_owned(),
+            );
+        }
+        let name = spec.str("runtimeClassName");
+        if name.is_empty() {
+            return Ok(String::new());
+        }
+        let classes = api::Gvr::new("node.k8s.io", "v1", "runtimeclasses");
+        let found = self.shared.client.resource(&classes).find(name).await;
+        let class = found.map_err(|error| Chain(&error).to_string())?;
+        let class = class.and_then(|class| class.parse().ok());
+        match class {
+            Some(class) => Ok(class.as_ref().str("handler").to_owned()),
+            None => Err(format!(
+                "failed to get sandbox runtime: RuntimeClass {name:?} not found"
+            )),
         }
     }
 
@@ -330,7 +366,7 @@ impl Worker {
     }
 
     /// The node's file behind a container's termination message path.
-    fn termination_file(&self, container: &str, attempt: u32) -> std::path::PathBuf {
+    pub(super) fn termination_file(&self, container: &str, attempt: u32) -> std::path::PathBuf {
         let dir = self
             .shared
             .config
