@@ -13,6 +13,7 @@ pub use downward::{NodeFacts, field, resource_field};
 pub use env::{Need, Needs, References, ServiceInfo, environment, needs};
 pub use expand::expand;
 pub(crate) use pull_secrets::{Keyring, repository};
+pub(crate) use resources::{PERIOD_MICROSECONDS, limits};
 pub(crate) use sandbox::hostname;
 pub use sandbox::{PodContext, sandbox_config};
 pub use spec::{ConfigError, ContainerInput, container_config};

@@ -10,7 +10,7 @@ use nodeapi::cri::{
 use nodeapi::{CriError, RuntimeService};
 
 use crate::container::label;
-use crate::pod::{Container, ContainerState, Observed, Sandbox};
+use crate::pod::{Container, ContainerState, Limits, Observed, Sandbox, User};
 
 /// The pod's sandboxes and containers as they are now.
 pub(crate) async fn observe(runtime: &dyn RuntimeService, uid: &str) -> Result<Observed, CriError> {
@@ -115,6 +115,20 @@ fn container(status: cri::ContainerStatus) -> Container {
         exit_code: status.exit_code,
         reason: status.reason,
         message: status.message,
+        limits: status
+            .resources
+            .and_then(|resources| resources.linux)
+            .map(|linux| Limits {
+                cpu_shares: linux.cpu_shares,
+                cpu_quota: linux.cpu_quota.max(0),
+                memory_bytes: linux.memory_limit_in_bytes.max(0),
+            })
+            .filter(|limits| *limits != Limits::default()),
+        user: status.user.and_then(|user| user.linux).map(|user| User {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.supplemental_groups,
+        }),
     }
 }
 

@@ -8,6 +8,9 @@ mod status;
 
 pub use actions::{Action, KillReason, Plan, actions};
 pub use backoff::CrashBackoff;
-pub use observed::{Container, ContainerState, Observed, Sandbox};
-pub use spec::{ContainerSpec, Deletion, Handler, Kind, Lifecycle, PodSpec, Probe, RestartPolicy};
-pub use status::{Knowledge, Verdict, Waiting, phase, status};
+pub use observed::{Container, ContainerState, Observed, Sandbox, User};
+pub use spec::{
+    ContainerSpec, Deletion, Handler, Kind, Lifecycle, Limits, MountSpec, PodSpec, Probe,
+    RestartPolicy, RestartRule,
+};
+pub use status::{Knowledge, Resize, Verdict, Waiting, phase, status};

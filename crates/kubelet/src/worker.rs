@@ -193,6 +193,7 @@ impl Worker {
             .get_or_insert(self.reported_start().unwrap_or(now));
         self.known.probes = self.verdicts.lock().clone();
         self.enforce_deadline(&pod, now);
+        self.known.infeasible = self.infeasible();
         let mut observed = observe(self.shared.runtime.as_ref(), &self.uid).await?;
         self.read_termination_messages(&mut observed).await;
         self.known.waiting.retain(|name, waiting| {
@@ -318,6 +319,58 @@ impl Worker {
         dom.as_ref().get("status")?.str("startTime").parse().ok()
     }
 
+    /// Why the node as a whole is too small for what the pod asks for now.
+    /// Source: kubernetes v1.36 pkg/kubelet/allocation/allocation_manager.go, canResizePod.
+    fn infeasible(&self) -> Option<String> {
+        let dom = self.object.parse().ok()?;
+        let spec = dom.as_ref().get("spec")?;
+        let sum = |resource: &str, amount: fn(&api::Quantity) -> i64| -> i64 {
+            spec.items("containers")
+                .filter_map(|c| c.at(&["resources", "requests", resource])?.as_str())
+                .filter_map(|text| api::Quantity::parse(text).ok())
+                .map(|quantity| amount(&quantity))
+                .sum()
+        };
+        let config = &self.shared.config;
+        let rows = [
+            ("cpu", sum("cpu", |q| q.millis()), config.millicores),
+            ("memory", sum("memory", |q| q.value()), config.memory_bytes),
+        ];
+        let (name, requested, capacity) = rows
+            .into_iter()
+            .find(|(_, requested, capacity)| requested > capacity)?;
+        Some(format!(
+            "Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}"
+        ))
+    }
+
+    /// Brings the limits of a running container to what is wanted.
+    async fn resize_container(&self, pod: &PodSpec, id: &str, name: &str) -> Result<(), CriError> {
+        let Some(wanted) = pod.container(name).map(|spec| spec.limits) else {
+            return Ok(());
+        };
+        // The runtime takes zero for "as it is"; less than zero is no limit.
+        let or_none = |value: i64| if value == 0 { -1 } else { value };
+        let request = nodeapi::cri::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(nodeapi::cri::LinuxContainerResources {
+                cpu_period: crate::container::PERIOD_MICROSECONDS,
+                cpu_quota: or_none(wanted.cpu_quota),
+                cpu_shares: wanted.cpu_shares,
+                memory_limit_in_bytes: or_none(wanted.memory_bytes),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        self.shared
+            .runtime
+            .update_container_resources(request)
+            .await?;
+        let message = format!("Pod resize completed: container {name}");
+        self.event(EventType::Normal, "ResizeCompleted", &message, "");
+        Ok(())
+    }
+
     fn enforce_deadline(&mut self, pod: &PodSpec, now: Timestamp) {
         let (Some(limit), Some(start)) = (pod.active_deadline_seconds, self.known.started_at)
         else {
@@ -371,6 +424,9 @@ impl Worker {
                     };
                     self.shared.runtime.remove_container(request).await?;
                     self.remove_files(observed, id);
+                }
+                Action::ResizeContainer { id, name } => {
+                    self.resize_container(pod, id, name).await?;
                 }
                 Action::KillContainer { .. } | Action::Finish => {}
             }

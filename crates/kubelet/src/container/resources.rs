@@ -6,7 +6,9 @@ use api::Quantity;
 use nodeapi::cri::LinuxContainerResources;
 use schema::Ref;
 
-const PERIOD_MICROSECONDS: i64 = 100_000;
+use crate::pod::Limits;
+
+pub(crate) const PERIOD_MICROSECONDS: i64 = 100_000;
 const LEAST_QUOTA_MICROSECONDS: i64 = 1_000;
 const LEAST_SHARES: i64 = 2;
 const MOST_SHARES: i64 = 262_144;
@@ -26,6 +28,16 @@ pub(crate) fn quota(millicores: i64) -> i64 {
         return 0;
     }
     (millicores * PERIOD_MICROSECONDS / 1000).max(LEAST_QUOTA_MICROSECONDS)
+}
+
+/// What a container's control group allows, as far as that can be changed while it runs.
+pub(crate) fn limits(container: Ref<'_>) -> Limits {
+    let all = container_resources(container, "", false, 0);
+    Limits {
+        cpu_shares: all.cpu_shares,
+        cpu_quota: all.cpu_quota,
+        memory_bytes: all.memory_limit_in_bytes,
+    }
 }
 
 /// The resources of one container of a pod of class `qos`.

@@ -9,7 +9,7 @@
 use jiff::Timestamp;
 
 use crate::pod::{
-    Container, ContainerSpec, ContainerState, Kind, Knowledge, Observed, PodSpec, RestartPolicy,
+    Container, ContainerSpec, ContainerState, Kind, Knowledge, Observed, PodSpec, Resize,
 };
 
 /// One step of a worker.
@@ -48,6 +48,13 @@ pub enum Action {
         /// How long it may take.
         grace_seconds: i64,
     },
+    /// Change the limits of a running container.
+    ResizeContainer {
+        /// Runtime's id.
+        id: String,
+        /// Container's name.
+        name: String,
+    },
     /// Remove an old attempt; the newest two of each name stay for status and logs.
     RemoveContainer {
         /// Runtime's id.
@@ -77,6 +84,8 @@ pub enum KillReason {
     Lost,
     /// Sidecars end after the main containers.
     MainDone,
+    /// New limits that it takes only with a restart.
+    Resized,
 }
 
 /// What to do now and when to look again.
@@ -242,18 +251,16 @@ fn without_sandbox(pod: &PodSpec, observed: &Observed, attempt: u32, plan: &mut 
 /// containers ended for good.
 fn is_over(pod: &PodSpec, observed: &Observed) -> bool {
     let ended_for_good = |spec: &ContainerSpec| {
-        observed
-            .newest(&spec.name)
-            .is_some_and(|container| match pod.restart_policy_of(spec) {
-                RestartPolicy::Always => false,
-                RestartPolicy::OnFailure => container.succeeded(),
-                RestartPolicy::Never => container.succeeded() || container.failed(),
-            })
+        observed.newest(&spec.name).is_some_and(|container| {
+            let ended = container.succeeded() || container.failed();
+            ended && !pod.restarts_after(spec, container.end_code())
+        })
     };
     let init_failed = pod.init.iter().any(|spec| {
         spec.kind == Kind::Init
-            && pod.restart_policy_of(spec) == RestartPolicy::Never
-            && observed.newest(&spec.name).is_some_and(Container::failed)
+            && observed.newest(&spec.name).is_some_and(|container| {
+                container.failed() && !pod.restarts_after(spec, container.end_code())
+            })
     });
     init_failed || (!pod.containers.is_empty() && pod.containers.iter().all(ended_for_good))
 }
@@ -295,6 +302,9 @@ fn init_containers(
                         .push(kill(container, reason, grace(pod, spec, reason)));
                     return main_started;
                 }
+                if known.resize(spec, container) == Some(Resize::InPlace) {
+                    plan.actions.push(resize(container));
+                }
                 if !known.has_started(spec, container) && !main_started {
                     return false;
                 }
@@ -325,7 +335,7 @@ fn init_containers(
                     return false;
                 }
                 ContainerState::Exited | ContainerState::Unknown => {
-                    if pod.restart_policy_of(spec) != RestartPolicy::Never {
+                    if pod.restarts_after(spec, container.end_code()) {
                         start(spec, Some(container), known, now, plan);
                     }
                     return false;
@@ -353,6 +363,8 @@ fn main_containers(
                 if let Some(reason) = known.must_restart(spec, container) {
                     plan.actions
                         .push(kill(container, reason, grace(pod, spec, reason)));
+                } else if known.resize(spec, container) == Some(Resize::InPlace) {
+                    plan.actions.push(resize(container));
                 }
             }
             ContainerState::Created => start(spec, Some(container), known, now, plan),
@@ -360,12 +372,7 @@ fn main_containers(
                 plan.actions.push(kill(container, KillReason::Lost, 0));
             }
             ContainerState::Exited => {
-                let again = match pod.restart_policy_of(spec) {
-                    RestartPolicy::Always => true,
-                    RestartPolicy::OnFailure => container.exit_code != 0,
-                    RestartPolicy::Never => false,
-                };
-                if again {
+                if pod.restarts_after(spec, container.end_code()) {
                     start(spec, Some(container), known, now, plan);
                 }
             }
@@ -425,6 +432,13 @@ fn grace(pod: &PodSpec, spec: &ContainerSpec, reason: KillReason) -> i64 {
     probe
         .and_then(|probe| probe.grace_seconds)
         .unwrap_or(pod.grace_seconds)
+}
+
+fn resize(container: &Container) -> Action {
+    Action::ResizeContainer {
+        id: container.id.clone(),
+        name: container.name.clone(),
+    }
 }
 
 fn kill(container: &Container, reason: KillReason, grace_seconds: i64) -> Action {

@@ -59,6 +59,21 @@ pub struct Container {
     pub reason: String,
     /// Termination message.
     pub message: String,
+    /// What its control group allows now; `None`: the runtime does not say.
+    pub limits: Option<crate::pod::Limits>,
+    /// Who its first process runs as.
+    pub user: Option<User>,
+}
+
+/// User and groups of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Uid.
+    pub uid: i64,
+    /// Gid.
+    pub gid: i64,
+    /// All groups.
+    pub groups: Vec<i64>,
 }
 
 /// State of a container.
@@ -103,6 +118,14 @@ impl Container {
     /// Ended with code 0.
     pub fn succeeded(&self) -> bool {
         self.state == ContainerState::Exited && self.exit_code == 0
+    }
+
+    /// The code that decides whether it starts again: what was lost counts as killed.
+    pub fn end_code(&self) -> i32 {
+        match self.state {
+            ContainerState::Unknown => 137,
+            _ => self.exit_code,
+        }
     }
 
     /// Ended with another code, or lost.

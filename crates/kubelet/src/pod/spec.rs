@@ -94,6 +94,49 @@ pub struct ContainerSpec {
     pub lifecycle: Lifecycle,
     /// What a change of means a restart.
     pub hash: String,
+    /// Ends after which the container starts again, whatever its policy says.
+    pub restart_rules: Vec<RestartRule>,
+    /// What its control group is to allow.
+    pub limits: Limits,
+    /// Whether a change of (CPU, memory) needs a restart.
+    pub resize_restarts: (bool, bool),
+    /// `resources.requests` and `resources.limits` as written, for the status.
+    pub resources: [Vec<(String, String)>; 2],
+    /// Mounts, for the status.
+    pub mounts: Vec<MountSpec>,
+}
+
+/// One of `restartPolicyRules`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestartRule {
+    /// The exit codes are meant, or all others.
+    pub within: bool,
+    /// Exit codes.
+    pub exit_codes: Vec<i32>,
+}
+
+/// The part of a container's limits that can be changed while it runs; 0: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Weight of its processor time.
+    pub cpu_shares: i64,
+    /// Microseconds of processor time per period.
+    pub cpu_quota: i64,
+    /// Bytes.
+    pub memory_bytes: i64,
+}
+
+/// A mount as the status shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountSpec {
+    /// Volume's name.
+    pub name: String,
+    /// Where.
+    pub path: String,
+    /// Cannot be written.
+    pub read_only: bool,
+    /// `Disabled`, `IfPossible` or `Enabled`; empty: not said.
+    pub recursive: String,
 }
 
 /// Hooks around a container's life.
@@ -228,6 +271,23 @@ impl PodSpec {
         }
     }
 
+    /// Whether a container starts again after this exit code.
+    /// Source: kubernetes v1.36 pkg/api/v1/pod/util.go, ContainerShouldRestart.
+    pub fn restarts_after(&self, container: &ContainerSpec, exit_code: i32) -> bool {
+        let ruled = container
+            .restart_rules
+            .iter()
+            .any(|rule| rule.exit_codes.contains(&exit_code) == rule.within);
+        if ruled && container.restart_policy.is_some() {
+            return true;
+        }
+        match self.restart_policy_of(container) {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => exit_code != 0,
+            RestartPolicy::Never => false,
+        }
+    }
+
     /// Succeeded or Failed according to the API.
     pub fn is_reported_finished(&self) -> bool {
         matches!(self.reported_phase.as_str(), "Succeeded" | "Failed")
@@ -274,6 +334,47 @@ impl ContainerSpec {
                 post_start: hook("postStart"),
                 pre_stop: hook("preStop"),
             },
+            restart_rules: container
+                .items("restartPolicyRules")
+                .filter(|rule| rule.str("action") == "Restart")
+                .filter_map(|rule| rule.get("exitCodes"))
+                .map(|codes| RestartRule {
+                    within: codes.str("operator") == "In",
+                    exit_codes: codes
+                        .items("values")
+                        .filter_map(|code| i32::try_from(code.as_int()?).ok())
+                        .collect(),
+                })
+                .collect(),
+            limits: crate::container::limits(container),
+            resize_restarts: {
+                let restarts = |resource: &str| {
+                    container.items("resizePolicy").any(|policy| {
+                        policy.str("resourceName") == resource
+                            && policy.str("restartPolicy") == "RestartContainer"
+                    })
+                };
+                (restarts("cpu"), restarts("memory"))
+            },
+            resources: ["requests", "limits"].map(|list| {
+                let list = container.at(&["resources", list]);
+                list.into_iter()
+                    .flat_map(|list| list.map())
+                    .map(|(name, amount)| {
+                        let amount = amount.as_str().unwrap_or_default();
+                        (name.to_owned(), amount.to_owned())
+                    })
+                    .collect()
+            }),
+            mounts: container
+                .items("volumeMounts")
+                .map(|mount| MountSpec {
+                    name: mount.str("name").to_owned(),
+                    path: mount.str("mountPath").to_owned(),
+                    read_only: mount.bool("readOnly").unwrap_or(false),
+                    recursive: mount.str("recursiveReadOnly").to_owned(),
+                })
+                .collect(),
         }
     }
 }

@@ -11,7 +11,6 @@ use schema::{Dom, Node};
 
 use crate::pod::{
     Container, ContainerSpec, ContainerState, CrashBackoff, KillReason, Kind, Observed, PodSpec,
-    RestartPolicy,
 };
 
 /// What only the worker knows: results of probes and hooks, delays, failures to start.
@@ -27,6 +26,8 @@ pub struct Knowledge {
     pub backoff: CrashBackoff,
     /// The pod was ended by the node: phase Failed with this reason and message.
     pub ended: Option<(String, String)>,
+    /// Why the pod cannot get the resources that it asks for now.
+    pub infeasible: Option<String>,
     /// Restarts counted before this kubelet started; the attempt number is the floor.
     pub host_address: String,
     /// All addresses of the node.
@@ -57,6 +58,15 @@ pub struct Waiting {
     pub retry_at: Option<Timestamp>,
 }
 
+/// How new limits come to a running container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// Its control group is changed.
+    InPlace,
+    /// It is started again.
+    Restart,
+}
+
 impl Knowledge {
     /// The startup probe of a running container has succeeded (or there is none).
     pub fn has_started(&self, spec: &ContainerSpec, container: &Container) -> bool {
@@ -74,11 +84,30 @@ impl Knowledge {
         if container.hash != spec.hash {
             return Some(KillReason::Changed);
         }
+        if self.resize(spec, container) == Some(Resize::Restart) {
+            return Some(KillReason::Resized);
+        }
         let verdict = self.probes.get(&container.id)?;
         if verdict.startup_failed {
             return Some(KillReason::NotStarted);
         }
         verdict.unhealthy.then_some(KillReason::Unhealthy)
+    }
+
+    /// What brings a running container to the limits that are wanted.
+    pub fn resize(&self, spec: &ContainerSpec, container: &Container) -> Option<Resize> {
+        if self.infeasible.is_some() || container.state != ContainerState::Running {
+            return None;
+        }
+        let (have, want) = (container.limits?, spec.limits);
+        let cpu = (have.cpu_shares, have.cpu_quota) != (want.cpu_shares, want.cpu_quota);
+        let memory = have.memory_bytes != want.memory_bytes;
+        let restarts = cpu && spec.resize_restarts.0 || memory && spec.resize_restarts.1;
+        match (cpu || memory, restarts) {
+            (false, _) => None,
+            (true, true) => Some(Resize::Restart),
+            (true, false) => Some(Resize::InPlace),
+        }
     }
 
     /// When a container may start, if not now.
@@ -119,7 +148,7 @@ pub fn phase(pod: &PodSpec, observed: &Observed, known: &Knowledge) -> &'static 
             (_, None) => init_pending = true,
             (_, Some(container)) if container.succeeded() => {}
             (_, Some(container)) => {
-                if container.failed() && pod.restart_policy_of(spec) == RestartPolicy::Never {
+                if container.failed() && !pod.restarts_after(spec, container.end_code()) {
                     return "Failed";
                 }
                 init_pending = true;
@@ -134,11 +163,7 @@ pub fn phase(pod: &PodSpec, observed: &Observed, known: &Knowledge) -> &'static 
             Some(container) if container.state == ContainerState::Exited => {
                 stopped += 1;
                 succeeded += usize::from(container.succeeded());
-                may_run_again |= match pod.restart_policy_of(spec) {
-                    RestartPolicy::Always => true,
-                    RestartPolicy::OnFailure => !container.succeeded(),
-                    RestartPolicy::Never => false,
-                };
+                may_run_again |= pod.restarts_after(spec, container.end_code());
             }
             _ => waiting += 1,
         }
@@ -202,6 +227,13 @@ pub fn status(
         }
         for spec in list {
             let one = container_status(&mut dom, pod, spec, observed, known, phase, now);
+            let before = reported.and_then(|status| {
+                let mut all = status.items(key);
+                all.find(|one| one.str("name") == spec.name)
+            });
+            if let Some(newest) = observed.newest(&spec.name) {
+                resources(&mut dom, one, spec, newest, known, before);
+            }
             dom.push(statuses, one);
         }
     }
@@ -373,11 +405,14 @@ fn conditions(
         }
         dom.push(list, condition);
     }
+    resize_condition(dom, list, pod, observed, known, reported, now);
     let own = [
         "PodReadyToStartContainers",
         "Initialized",
         "Ready",
         "ContainersReady",
+        "PodResizePending",
+        "PodResizeInProgress",
     ];
     for other in reported
         .into_iter()
@@ -388,6 +423,47 @@ fn conditions(
             dom.push(list, copy);
         }
     }
+}
+
+/// Says that new limits are on their way, or that they cannot be had.
+fn resize_condition(
+    dom: &mut Dom,
+    list: Node,
+    pod: &PodSpec,
+    observed: &Observed,
+    known: &Knowledge,
+    reported: Option<schema::Ref<'_>>,
+    now: Timestamp,
+) {
+    let in_progress = || {
+        pod.containers.iter().chain(&pod.init).any(|spec| {
+            let newest = observed.newest(&spec.name);
+            newest.is_some_and(|container| known.resize(spec, container).is_some())
+        })
+    };
+    let (name, words) = match &known.infeasible {
+        Some(message) => ("PodResizePending", Some(("Infeasible", message))),
+        None if in_progress() => ("PodResizeInProgress", None),
+        None => return,
+    };
+    let before = reported
+        .and_then(|status| status.items("conditions").find(|c| c.str("type") == name))
+        .map(|before| before.str("lastTransitionTime").to_owned());
+    let condition = dom.new_map();
+    dom.set_str(condition, "type", name);
+    if pod.generation > 0 {
+        dom.set_int(condition, "observedGeneration", pod.generation);
+    }
+    dom.set_str(condition, "status", "True");
+    let never = dom.new_null();
+    dom.set(condition, "lastProbeTime", never);
+    let since = before.unwrap_or_else(|| api::time::format_seconds(now));
+    dom.set_str(condition, "lastTransitionTime", &since);
+    if let Some((reason, message)) = words {
+        dom.set_str(condition, "reason", reason);
+        dom.set_str(condition, "message", message);
+    }
+    dom.push(list, condition);
 }
 
 fn addresses(
@@ -514,6 +590,77 @@ fn container_status(
     status
 }
 
+/// What the container has of resources, mounts and rights.
+fn resources(
+    dom: &mut Dom,
+    status: Node,
+    spec: &ContainerSpec,
+    newest: &Container,
+    known: &Knowledge,
+    before: Option<schema::Ref<'_>>,
+) {
+    // While the limits are not what is wanted, the status says what they were.
+    let waits = known.infeasible.is_some() || known.resize(spec, newest).is_some();
+    let earlier = before.filter(|before| waits && before.get("resources").is_some());
+    if let Some(earlier) = earlier {
+        for key in ["allocatedResources", "resources"] {
+            if let Some(value) = earlier.get(key) {
+                let copy = dom.import(value.dom(), value.node());
+                dom.set(status, key, copy);
+            }
+        }
+    } else {
+        if !spec.resources[0].is_empty() {
+            let allocated = dom.ensure_map(status, "allocatedResources");
+            for (name, amount) in &spec.resources[0] {
+                dom.set_str(allocated, name, amount);
+            }
+        }
+        let both = dom.ensure_map(status, "resources");
+        for (list, amounts) in ["requests", "limits"].into_iter().zip(&spec.resources) {
+            if amounts.is_empty() {
+                continue;
+            }
+            let list = dom.ensure_map(both, list);
+            for (name, amount) in amounts {
+                dom.set_str(list, name, amount);
+            }
+        }
+    }
+    if !spec.mounts.is_empty() {
+        let list = dom.ensure_list(status, "volumeMounts");
+        for mount in &spec.mounts {
+            let entry = dom.new_map();
+            dom.set_str(entry, "name", &mount.name);
+            dom.set_str(entry, "mountPath", &mount.path);
+            if mount.read_only {
+                dom.set_bool(entry, "readOnly", true);
+                let recursive = match mount.recursive.as_str() {
+                    "" => "Disabled",
+                    // This kernel can: what is wished for is done.
+                    "IfPossible" => "Enabled",
+                    said => said,
+                };
+                dom.set_str(entry, "recursiveReadOnly", recursive);
+            }
+            dom.push(list, entry);
+        }
+    }
+    if let Some(user) = &newest.user {
+        let outer = dom.ensure_map(status, "user");
+        let linux = dom.ensure_map(outer, "linux");
+        dom.set_int(linux, "uid", user.uid);
+        dom.set_int(linux, "gid", user.gid);
+        let mut groups = vec![user.gid];
+        groups.extend(user.groups.iter().filter(|group| **group != user.gid));
+        let list = dom.ensure_list(linux, "supplementalGroups");
+        for group in groups {
+            let group = dom.new_int(group);
+            dom.push(list, group);
+        }
+    }
+}
+
 /// Why a container does not run although it may come to; `None` when it runs or has ended.
 fn waiting(
     pod: &PodSpec,
@@ -540,11 +687,7 @@ fn waiting(
     match newest {
         Some(container) if container.state == ContainerState::Running => None,
         Some(container) if matches!(container.state, ContainerState::Exited) => {
-            let again = match pod.restart_policy_of(spec) {
-                RestartPolicy::Always => true,
-                RestartPolicy::OnFailure => !container.succeeded(),
-                RestartPolicy::Never => false,
-            };
+            let again = pod.restarts_after(spec, container.end_code());
             let finished = container
                 .finished_at
                 .filter(|_| again && pod.deletion.is_none())?;

@@ -59,6 +59,7 @@ impl Worker {
             KillReason::NotStarted => {
                 format!("Container {name} failed startup probe, will be restarted")
             }
+            KillReason::Resized => format!("Container {name} resize requires restart"),
             KillReason::Changed => {
                 format!("Container {name} definition changed, will be restarted")
             }

@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::pod::status::Verdict;
-use crate::pod::{CrashBackoff, Deletion, Handler, Probe, Sandbox};
+use crate::pod::{
+    CrashBackoff, Deletion, Handler, Limits, Probe, RestartPolicy, RestartRule, Sandbox,
+};
 
 const T0: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -154,6 +156,7 @@ fn plan_of(world: &str) -> String {
             } => {
                 format!("kill {id} {reason:?} {grace_seconds}s")
             }
+            Action::ResizeContainer { id, .. } => format!("resize {id}"),
             Action::RemoveContainer { id } => format!("remove {id}"),
             Action::Finish => "finish".into(),
         })
@@ -321,4 +324,87 @@ fn a_dead_sandbox_stays_while_it_holds_the_last_state() {
         container("new", 1),
         container("old", 0)
     ]));
+}
+
+/// A rule restarts a container that its own policy would leave ended.
+#[test]
+fn restart_rules_come_before_policies() {
+    let mut pod = PodSpec {
+        restart_policy: RestartPolicy::Never,
+        ..PodSpec::default()
+    };
+    let mut spec = ContainerSpec {
+        restart_policy: Some(RestartPolicy::Never),
+        restart_rules: vec![RestartRule {
+            within: true,
+            exit_codes: vec![42, 43],
+        }],
+        ..ContainerSpec::default()
+    };
+    let codes =
+        |pod: &PodSpec, spec: &ContainerSpec| [0, 1, 42].map(|code| pod.restarts_after(spec, code));
+    assert_eq!(codes(&pod, &spec), [false, false, true]);
+    spec.restart_rules[0].within = false;
+    assert_eq!(codes(&pod, &spec), [true, true, false]);
+    spec.restart_rules.clear();
+    spec.restart_policy = Some(RestartPolicy::OnFailure);
+    assert_eq!(codes(&pod, &spec), [false, true, true]);
+    pod.restart_policy = RestartPolicy::Always;
+    spec.restart_policy = None;
+    assert_eq!(codes(&pod, &spec), [true, true, true]);
+}
+
+/// New limits change the control group, unless the container wants a restart for them.
+#[test]
+fn new_limits() {
+    let limits = |cpu_shares, memory_bytes| Limits {
+        cpu_shares,
+        memory_bytes,
+        ..Limits::default()
+    };
+    let mut pod = PodSpec {
+        grace_seconds: 30,
+        ..PodSpec::default()
+    };
+    pod.containers.push(ContainerSpec {
+        name: "a".into(),
+        limits: limits(200, 64),
+        resize_restarts: (false, true),
+        ..ContainerSpec::default()
+    });
+    let mut observed = Observed {
+        sandbox: Some(Sandbox {
+            ready: true,
+            ..Sandbox::default()
+        }),
+        ..Observed::default()
+    };
+    observed.containers.push(Container {
+        id: "1".into(),
+        name: "a".into(),
+        state: ContainerState::Running,
+        limits: Some(limits(100, 64)),
+        ..Container::default()
+    });
+    let mut known = Knowledge::default();
+    let plan = |observed: &Observed, known: &Knowledge| actions(&pod, observed, known, T0).actions;
+    let in_place = vec![Action::ResizeContainer {
+        id: "1".into(),
+        name: "a".into(),
+    }];
+    assert_eq!(plan(&observed, &known), in_place);
+    observed.containers[0].limits = Some(limits(200, 32));
+    let restart = plan(&observed, &known);
+    assert!(matches!(
+        restart.as_slice(),
+        [Action::KillContainer {
+            reason: KillReason::Resized,
+            ..
+        }]
+    ));
+    known.infeasible = Some("too much".into());
+    assert_eq!(plan(&observed, &known), []);
+    known.infeasible = None;
+    observed.containers[0].limits = None;
+    assert_eq!(plan(&observed, &known), []);
 }
