@@ -19,7 +19,7 @@ impl Links {
     /// A URL of the page's own host with an absolute path goes through the proxy; others stay.
     pub(super) fn rewrite(&self, url: &str) -> String {
         let (host, path) = match url.split_once("://") {
-            Some((scheme, rest)) if matches!(scheme, "http" | "https") => {
+            Some(("http" | "https", rest)) => {
                 let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
                 rest.split_at(end)
             }

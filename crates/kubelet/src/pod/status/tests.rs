@@ -66,7 +66,9 @@ fn running_and_ready() {
     check(
         &observed,
         &Knowledge::default(),
-        expect![[r#"{"observedGeneration":1,"phase":"Running","conditions":[{"type":"PodReadyToStartContainers","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"Initialized","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"Ready","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"ContainersReady","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"}],"podIP":"10.0.0.2","podIPs":[{"ip":"10.0.0.2"}],"containerStatuses":[{"name":"app","state":{"running":{"startedAt":"1970-01-01T00:00:00Z"}},"lastState":{},"ready":true,"restartCount":0,"image":"demo:1","imageID":"sha256:1","containerID":"transom://c0","started":true,"resources":{}}]}"#]],
+        expect![[
+            r#"{"observedGeneration":1,"phase":"Running","conditions":[{"type":"PodReadyToStartContainers","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"Initialized","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"Ready","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"},{"type":"ContainersReady","observedGeneration":1,"status":"True","lastProbeTime":null,"lastTransitionTime":"1970-01-01T00:00:05Z"}],"podIP":"10.0.0.2","podIPs":[{"ip":"10.0.0.2"}],"containerStatuses":[{"name":"app","state":{"running":{"startedAt":"1970-01-01T00:00:00Z"}},"lastState":{},"ready":true,"restartCount":0,"image":"demo:1","imageID":"sha256:1","containerID":"transom://c0","started":true,"resources":{}}]}"#
+        ]],
     );
 }
 
