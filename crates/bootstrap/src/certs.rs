@@ -37,6 +37,8 @@ pub const SERVICE_ACCOUNT: &str = "sa";
 pub const KUBELET_CLIENT: &str = "kubelet-client";
 /// What a node's DNS shows to the API server, in the node's `pki` folder.
 pub const DNS_CLIENT: &str = "dns-client";
+/// What the service proxy shows to the API server, in the node's `pki` folder.
+pub const PROXY_CLIENT: &str = "kube-proxy-client";
 /// What a kubelet serves with, in the node's `pki` folder.
 pub const KUBELET: &str = "kubelet";
 
@@ -121,6 +123,9 @@ pub(crate) fn ensure_node(place: &Place, state: &State, index: usize) -> Result<
     ];
     let profile = Profile::client("system:serviceaccount:kube-system:coredns", groups);
     ensure_identity(&own, DNS_CLIENT, ca, &profile, now)?;
+    // The user of the role binding system:node-proxier.
+    let profile = Profile::client("system:kube-proxy", []);
+    ensure_identity(&own, PROXY_CLIENT, ca, &profile, now)?;
     let profile = Profile {
         cn,
         organizations: vec!["system:nodes".to_owned()],

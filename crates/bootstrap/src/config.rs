@@ -105,6 +105,12 @@ pub struct AgentConfig {
     /// Address of the cluster's DNS Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_dns: Option<IpAddr>,
+    /// Client certificate of the service proxy; absent: the node translates no Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_key_file: Option<PathBuf>,
     /// Client certificate of the node's DNS; absent: the node serves none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_cert_file: Option<PathBuf>,

@@ -183,6 +183,8 @@ fn agent_config(place: &Place, state: &State, index: usize) -> AgentConfig {
         service_ranges: vec![ranges.services.into()],
         cluster_domain: "cluster.local".to_owned(),
         cluster_dns: Some(ranges.dns_service().into()),
+        proxy_cert_file: Some(key("kube-proxy-client.crt")),
+        proxy_key_file: Some(key("kube-proxy-client.key")),
         dns_cert_file: Some(key("dns-client.crt")),
         dns_key_file: Some(key("dns-client.key")),
         resolv_conf: HOST_RESOLVERS.into(),

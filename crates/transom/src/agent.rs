@@ -1,7 +1,8 @@
-//! The node's process: network, images, runtime, kubelet.
+//! The node's process: network, images, runtime, kubelet, DNS, Services.
 
 mod dns;
 mod host_sockets;
+mod proxy;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -112,6 +113,7 @@ async fn serve(config: AgentConfig) -> Result<()> {
         })
         .context("start the inbox of images")?;
     dns::start(&config, &ca, &clock, &shutdown)?;
+    proxy::start(&config, &ca, &clock, &shutdown)?;
     let (millicores, memory_bytes) = kubelet::machine_resources();
     let runtime = Arc::new(runtime);
     serve_cri(&config.run_dir, runtime.clone(), images.clone(), &shutdown);
