@@ -12,6 +12,7 @@ mod load;
 mod pods;
 mod probe;
 mod report;
+mod services;
 mod usage;
 
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ fn compare_with() -> Result<Option<PathBuf>> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok(None),
         ["compare", "--upstream", folder] => Ok(Some(folder.into())),
-        _ => bail!("known: no words, or compare --upstream FOLDER"),
+        _ => bail!("known: no words, services, or compare --upstream FOLDER"),
     }
 }
 
@@ -54,6 +55,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    if std::env::args().skip(1).eq(["services".to_owned()]) {
+        let mut report = Report::default();
+        services::run()?
+            .into_iter()
+            .for_each(|figure| report.add(figure));
+        report.print();
+        return Ok(());
+    }
     let binary = binary()?;
     let fixture = Fixture::new(binary)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,6 +132,12 @@ async fn measure(fixture: &Fixture, report: &mut Report) -> Result<()> {
             "DNS replies over UDP",
             &format!("{error:#}"),
         )),
+    }
+
+    report::line("Services");
+    match tokio::task::spawn_blocking(services::run).await? {
+        Ok(figures) => figures.into_iter().for_each(|figure| report.add(figure)),
+        Err(error) => report.add(Figure::missing("Services", &format!("{error:#}"))),
     }
 
     report::line("load of 32 TLS clients");
