@@ -38,6 +38,8 @@ pub struct Context {
     pub root_ca: Arc<str>,
     /// What nodes get their shares of.
     pub pod_ranges: Arc<PodRanges>,
+    /// Signs the cluster's certificates, where its key is at hand.
+    pub signer: Option<Arc<pki::Ca>>,
 }
 
 /// Starts every controller; `client_for` gives the API under an identity.

@@ -3,6 +3,7 @@
 //! A controller has its own identity and only the rights of its upstream role. It meets the rest
 //! of the system in API objects only.
 
+mod certificates;
 mod context;
 mod deployment;
 mod discovery;
@@ -141,5 +142,20 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "ttl-after-finished-controller",
         identity: "system:serviceaccount:kube-system:ttl-after-finished-controller",
         start: finished_jobs::start,
+    },
+    Controller {
+        name: "certificatesigningrequest-approving-controller",
+        identity: "system:serviceaccount:kube-system:certificate-controller",
+        start: certificates::start_approving,
+    },
+    Controller {
+        name: "certificatesigningrequest-signing-controller",
+        identity: "system:serviceaccount:kube-system:certificate-controller",
+        start: certificates::start_signing,
+    },
+    Controller {
+        name: "certificatesigningrequest-cleaner-controller",
+        identity: "system:serviceaccount:kube-system:certificate-controller",
+        start: certificates::start_cleaning,
     },
 ];

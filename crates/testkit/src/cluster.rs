@@ -105,6 +105,7 @@ impl SimCluster {
             shutdown: shutdown.clone(),
             root_ca: "simulated CA".into(),
             pod_ranges: Arc::default(),
+            signer: None,
         };
         controllers::start_all(controllers::CONTROLLERS, &context, |identity| {
             client_as(&server, identity, &mut rng)

@@ -170,8 +170,20 @@ fn start_controllers(
         shutdown: shutdown.clone(),
         root_ca: String::from_utf8_lossy(ca).into(),
         pod_ranges: Arc::new(pod_ranges(config)),
+        signer: signer(config),
     };
     controllers::start_all(controllers::CONTROLLERS, &context, client_for);
+}
+
+/// A server without the CA's key signs nothing.
+fn signer(config: &ServerConfig) -> Option<Arc<pki::Ca>> {
+    match pki::files::load_ca(&config.pki_dir, certs::CA) {
+        Ok(ca) => Some(Arc::new(ca)),
+        Err(error) => {
+            tracing::info!(err = %Chain(&error), "signing requests are left to others");
+            None
+        }
+    }
 }
 
 fn pod_ranges(config: &ServerConfig) -> controllers::PodRanges {
