@@ -127,15 +127,14 @@ where
     let feeding = async {
         let input = async {
             if let Some(end) = ends.stdin {
-                let (from, mut to) = tokio::io::split(end);
-                let _ = to.shutdown().await;
+                // Our direction stays open: a client takes its end for the end of the input.
+                let (from, _open) = tokio::io::split(end);
                 copy_input(from, parts.input).await;
             }
         };
         let sizes = async {
             if let Some(end) = ends.resize {
-                let (from, mut to) = tokio::io::split(end);
-                let _ = to.shutdown().await;
+                let (from, _open) = tokio::io::split(end);
                 copy_sizes(from, parts.sizes).await;
             }
         };

@@ -63,20 +63,26 @@ impl Client {
         self.io.write_all(&frame).await.unwrap();
     }
 
+    /// Stream (or kind of a control frame), flags, bytes.
+    async fn frame(&mut self) -> (u32, u8, Vec<u8>) {
+        let mut head = [0; 8];
+        self.io.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[5], head[6], head[7]]);
+        let mut body = vec![0; length as usize];
+        self.io.read_exact(&mut body).await.unwrap();
+        let id = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        (id, head[4], body)
+    }
+
     /// Reads until the streams have ended; gives what came on each.
     async fn read(&mut self, ids: &[u32]) -> Vec<String> {
         let mut all = vec![Vec::new(); ids.len()];
         let mut open = ids.len();
         while open > 0 {
-            let mut head = [0; 8];
-            self.io.read_exact(&mut head).await.unwrap();
-            let length = u32::from_be_bytes([0, head[5], head[6], head[7]]);
-            let mut body = vec![0; length as usize];
-            self.io.read_exact(&mut body).await.unwrap();
-            let id = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+            let (id, flags, body) = self.frame().await;
             if let Some(at) = ids.iter().position(|known| *known == id) {
                 all[at].extend(body);
-                open -= usize::from(head[4] & 1);
+                open -= usize::from(flags & 1);
             }
         }
         let text = all
@@ -102,6 +108,24 @@ async fn exec_with_half_close_and_exit_code() {
     );
     assert_eq!(read[1], "HELLO THERE");
     assert_eq!(read[2], "");
+}
+
+/// Clients stop sending input when the server ends its direction of that stream.
+#[tokio::test]
+async fn the_input_stays_open_until_the_client_closes_it() {
+    let mut client = Client::connect("stdin=1&stdout=1").await;
+    for (id, kind) in [(1, "error"), (3, "stdin"), (5, "stdout")] {
+        client.open(id, kind).await;
+    }
+    client.data(3, 0, b"typed").await;
+    loop {
+        let (id, flags, body) = client.frame().await;
+        assert!((id, flags & 1) != (3, 1), "the input was ended");
+        if id == 5 && !body.is_empty() {
+            assert_eq!(body, b"TYPED");
+            break;
+        }
+    }
 }
 
 /// A client that goes away before the process has ended takes it along.
