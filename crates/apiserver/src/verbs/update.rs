@@ -265,6 +265,8 @@ impl Call {
         new.remove(root, "apiVersion");
         let status = matches!(subresource, "status" | "approval");
         match (strategy.status, status) {
+            // A binding says in the status that the pod is scheduled.
+            (StatusRule::Isolated, false) if subresource == "binding" => {}
             (StatusRule::Isolated, false) => restore(new, root, "status", Some(old)),
             (_, true) => {
                 let keys: Vec<String> = new
