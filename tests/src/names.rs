@@ -74,7 +74,7 @@ const OBJECTS: [(&str, &str, &str); 5] = [
     (
         "",
         "services",
-        r#"{"metadata":{"name":"lonely"},"spec":{"clusterIP":"None","ports":[{"name":"http","port":80}]}}"#,
+        r#"{"metadata":{"name":"1lonely"},"spec":{"clusterIP":"None","ports":[{"name":"http","port":80}]}}"#,
     ),
 ];
 
@@ -102,7 +102,7 @@ fn names_of_a_cluster() {
             ("_http._tcp.web.default.svc.cluster.local.", "SRV", "8080"),
             ("10.0.0.1", "PTR", "first.web"),
             ("inside.default.svc.cluster.local.", "A", "10.0.0.1"),
-            ("lonely.default.svc.cluster.local.", "A", "NXDOMAIN"),
+            ("1lonely.default.svc.cluster.local.", "A", "NXDOMAIN"),
             ("1-2-3-4.default.pod.cluster.local.", "A", "1.2.3.4"),
             ("dns-version.cluster.local.", "TXT", "1.1.0"),
         ] {
@@ -114,7 +114,7 @@ fn names_of_a_cluster() {
             1.0.0.10.in-addr.arpa. 30 PTR first.web.default.svc.cluster.local.
             inside.default.svc.cluster.local. 30 CNAME web.default.svc.cluster.local.
             web.default.svc.cluster.local. 30 A 10.0.0.1
-            lonely.default.svc.cluster.local. NXDOMAIN
+            1lonely.default.svc.cluster.local. NXDOMAIN
             1-2-3-4.default.pod.cluster.local. 30 A 1.2.3.4
             dns-version.cluster.local. 28800 TXT 1.1.0
         "#]].assert_eq(&lines.concat());

@@ -170,7 +170,8 @@ fn services() -> Resource {
             validate: service::validate,
             validate_update: service::validate_update,
             allocate: Some(service::allocate),
-            name: names::name_is_dns1035_label,
+            // RelaxedServiceNameValidation, on by default in v1.36.
+            name: names::name_is_label,
             ..Strategy::DEFAULT
         })
 }
