@@ -5,6 +5,7 @@
 
 mod certificates;
 mod context;
+mod daemonset;
 mod deployment;
 mod discovery;
 mod disruption;
@@ -24,6 +25,7 @@ mod protection;
 mod quota;
 mod replicaset;
 mod role_aggregation;
+mod statefulset;
 mod taint_eviction;
 mod workload;
 
@@ -62,6 +64,16 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "ttl-after-finished-controller",
         identity: "system:serviceaccount:kube-system:ttl-after-finished-controller",
         start: job::start_ttl,
+    },
+    Controller {
+        name: "daemonset-controller",
+        identity: "system:serviceaccount:kube-system:daemon-set-controller",
+        start: daemonset::start,
+    },
+    Controller {
+        name: "statefulset-controller",
+        identity: "system:serviceaccount:kube-system:statefulset-controller",
+        start: statefulset::start,
     },
     Controller {
         name: "serviceaccount-controller",

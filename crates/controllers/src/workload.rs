@@ -3,10 +3,12 @@
 //! ReplicaSets, Jobs, DaemonSets and StatefulSets differ in which pods they want; how pods are
 //! claimed, made, deleted and counted is the same for all of them and lives here.
 
+pub(crate) mod amount;
 pub(crate) mod claims;
 pub(crate) mod control;
 pub(crate) mod expectations;
 pub(crate) mod pods;
+pub(crate) mod revisions;
 pub(crate) mod template;
 
 use std::sync::Arc;
@@ -17,12 +19,6 @@ use schema::Dom;
 /// A key in a work queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Name(pub(crate) Key);
-
-impl Name {
-    pub(crate) fn of(object: &Object) -> Self {
-        Self(object.key().clone())
-    }
-}
 
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use schema::{Dom, Ref, Value};
+use schema::{Dom, Ref};
+
+use crate::workload::amount::Amount;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 pub(super) const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
@@ -18,41 +20,6 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const UNLIMITED: i64 = i32::MAX as i64;
 
 pub(super) type Annotations = BTreeMap<String, String>;
-
-/// A number, or a share of the replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Amount {
-    Count(i64),
-    Percent(i64),
-}
-
-impl Amount {
-    fn read(value: Option<Ref<'_>>) -> Self {
-        match value.map(Ref::value) {
-            Some(Value::Int(count)) => Self::Count(count),
-            Some(Value::Str(text)) => {
-                let number = text.strip_suffix('%').and_then(|n| n.parse().ok());
-                number.map_or(Self::Count(0), Self::Percent)
-            }
-            _ => Self::Count(0),
-        }
-    }
-
-    /// Of `whole`, a fraction counted as one when `up`.
-    pub(super) fn of(self, whole: i64, up: bool) -> i64 {
-        match self {
-            Self::Count(count) => count,
-            Self::Percent(percent) => {
-                let part = percent.saturating_mul(whole);
-                if up {
-                    part.div_euclid(100) + i64::from(part.rem_euclid(100) > 0)
-                } else {
-                    part.div_euclid(100)
-                }
-            }
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strategy {

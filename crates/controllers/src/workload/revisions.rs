@@ -1,0 +1,228 @@
+//! ControllerRevisions: the templates that a DaemonSet or StatefulSet had, numbered.
+//!
+//! Finds the one of the present template or makes it, and gives it the highest number; the caller
+//! deletes old ones.
+//! Source: kubernetes v1.36.3 pkg/controller/history/controller_history.go,
+//! pkg/controller/daemon/update.go (constructHistory).
+
+use api::{Gvr, LabelSelector};
+use client::{Api, Cache, Client, DeleteOptions, Error, Patch};
+use schema::{Dom, Ref};
+
+use crate::informers::{BY_CONTROLLER, orphans_of};
+use crate::workload::claims::{Claim, Owner, claim};
+use crate::workload::control::patched;
+use crate::workload::template::{hash, same};
+
+/// The label by which DaemonSets know their revisions, and pods theirs.
+pub(crate) const HASH: &str = "controller-revision-hash";
+/// The label by which StatefulSets know their revisions.
+pub(crate) const HISTORY_HASH: &str = "controller.kubernetes.io/hash";
+
+/// One revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Revision {
+    pub(crate) name: String,
+    pub(crate) number: i64,
+    /// Value of the label that tells it apart.
+    pub(crate) hash: String,
+    dom: Dom,
+}
+
+/// All revisions of an owner, the oldest first.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) all: Vec<Revision>,
+    /// Place of the one with the owner's template.
+    pub(crate) current: usize,
+}
+
+/// How to find and make revisions.
+pub(crate) struct Revisions<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) cache: &'a Cache,
+    pub(crate) label: &'static str,
+}
+
+impl Revision {
+    fn read(dom: Dom, label: &str) -> Self {
+        let meta = api::meta::of(dom.as_ref());
+        Self {
+            name: meta.name().to_owned(),
+            number: dom.as_ref().int("revision").unwrap_or(0),
+            hash: meta.label(label).unwrap_or(meta.name()).to_owned(),
+            dom,
+        }
+    }
+
+    /// The template, as a document of its own.
+    pub(crate) fn template(&self) -> Option<Dom> {
+        let from = self.dom.as_ref().at(&["data", "spec", "template"])?;
+        let mut dom = Dom::new();
+        let root = dom.import(from.dom(), from.node());
+        dom.set_root(root);
+        dom.remove(root, "$patch");
+        Some(dom)
+    }
+
+    fn has_template(&self, template: Ref<'_>) -> bool {
+        self.template()
+            .is_some_and(|own| same(own.as_ref(), template))
+    }
+}
+
+impl Revisions<'_> {
+    fn api(&self, namespace: &str) -> Api {
+        let gvr = Gvr::new("apps", "v1", "controllerrevisions");
+        self.client.namespaced(&gvr, namespace)
+    }
+
+    /// The history with the present template in it; none when its name is taken by another
+    /// template: the owner counts a collision.
+    pub(crate) async fn sync(
+        &self,
+        owner: &Owner,
+        selector: &LabelSelector,
+        object: Ref<'_>,
+        collisions: Option<i64>,
+    ) -> Result<Option<History>, Error> {
+        let mut all = self.claim(owner, selector).await?;
+        all.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
+        let Some(template) = object.at(&["spec", "template"]) else {
+            return Ok(None);
+        };
+        let found = all
+            .iter()
+            .rposition(|revision| revision.has_template(template));
+        let others = all.iter().enumerate().filter(|(at, _)| Some(*at) != found);
+        let next = others
+            .map(|(_, revision)| revision.number)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        let api = self.api(&owner.namespace);
+        let current = match found {
+            Some(at) if all[at].number >= next => return Ok(Some(History { all, current: at })),
+            Some(at) => {
+                let mut dom = all.remove(at).dom;
+                let root = dom.root();
+                dom.set_int(root, "revision", next);
+                let name = api::meta::of(dom.as_ref()).name().to_owned();
+                api.update(&name, dom.to_json(root))
+                    .await?
+                    .parse()
+                    .unwrap_or(dom)
+            }
+            None => {
+                let hash = hash(template, collisions);
+                let name = format!("{}-{hash}", owner.name);
+                let body = self.body(owner, object, template, &name, &hash, next);
+                match api.create(body.to_json(body.root())).await {
+                    Ok(made) => made.parse().unwrap_or(body),
+                    Err(error) if error.is_already_exists() => {
+                        let there = api.find(&name).await?.and_then(|there| there.parse().ok());
+                        let there = there.filter(|dom| {
+                            let ours = api::meta::of(dom.as_ref()).is_controlled_by(&owner.uid);
+                            let revision = Revision::read(dom.clone(), self.label);
+                            ours && revision.has_template(template)
+                        });
+                        let Some(there) = there else { return Ok(None) };
+                        there
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        all.push(Revision::read(current, self.label));
+        Ok(Some(History {
+            current: all.len() - 1,
+            all,
+        }))
+    }
+
+    async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Revision>, Error> {
+        let mut candidates = self.cache.by_index(BY_CONTROLLER, &owner.uid);
+        let orphans = orphans_of(&owner.namespace);
+        candidates.extend(self.cache.by_index(BY_CONTROLLER, &orphans));
+        let api = self.api(&owner.namespace);
+        let mut mine = Vec::new();
+        for object in candidates {
+            let Ok(dom) = object.parse() else { continue };
+            let meta = api::meta::of(dom.as_ref());
+            let uid = meta.controller().map(|owner| owner.uid);
+            let patch = match claim(owner, uid, meta.matches(selector), meta.is_deleting()) {
+                Claim::Foreign => continue,
+                Claim::Mine => {
+                    mine.push(Revision::read(dom, self.label));
+                    continue;
+                }
+                Claim::Adopt => owner.adoption(object.uid(), None),
+                Claim::Release => owner.release(object.uid(), None),
+            };
+            let adopts = uid.is_none();
+            let patch = Patch::Strategic(patch.into());
+            if patched(api.patch(object.name(), "", patch).await)? && adopts {
+                mine.push(Revision::read(dom, self.label));
+            }
+        }
+        Ok(mine)
+    }
+
+    fn body(
+        &self,
+        owner: &Owner,
+        object: Ref<'_>,
+        template: Ref<'_>,
+        name: &str,
+        hash: &str,
+        number: i64,
+    ) -> Dom {
+        let mut dom = Dom::new();
+        let root = dom.new_map();
+        dom.set_root(root);
+        dom.set_str(root, "apiVersion", "apps/v1");
+        dom.set_str(root, "kind", "ControllerRevision");
+        let metadata = dom.ensure_map(root, "metadata");
+        dom.set_str(metadata, "name", name);
+        let labels = dom.ensure_map(metadata, "labels");
+        for (key, value) in api::meta::of(template).labels() {
+            dom.set_str(labels, key, value);
+        }
+        dom.set_str(labels, self.label, hash);
+        let annotations = dom.ensure_map(metadata, "annotations");
+        for (key, value) in api::meta::of(object).annotations() {
+            dom.set_str(annotations, key, value);
+        }
+        owner.write(&mut dom, metadata);
+        let data = dom.ensure_map(root, "data");
+        let spec = dom.ensure_map(data, "spec");
+        let copy = dom.import(template.dom(), template.node());
+        dom.set_str(copy, "$patch", "replace");
+        dom.set(spec, "template", copy);
+        dom.set_int(root, "revision", number);
+        dom
+    }
+
+    /// Deletes the oldest of those that nothing uses, beyond `limit`.
+    pub(crate) async fn clean_up(
+        &self,
+        owner: &Owner,
+        history: &History,
+        is_live: impl Fn(&Revision) -> bool,
+        limit: usize,
+    ) -> Result<(), Error> {
+        let all = history.all.iter().enumerate();
+        let unused: Vec<&Revision> = all
+            .filter(|(at, revision)| *at != history.current && !is_live(revision))
+            .map(|(_, revision)| revision)
+            .collect();
+        let api = self.api(&owner.namespace);
+        for revision in &unused[..unused.len().saturating_sub(limit)] {
+            match api.delete(&revision.name, &DeleteOptions::default()).await {
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
