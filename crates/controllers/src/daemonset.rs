@@ -259,14 +259,13 @@ impl Daemons {
                     continue;
                 }
             };
-            if let Some(patch) = patch {
-                if !self
+            if let Some(patch) = patch
+                && !self
                     .control
                     .patch(&owner.namespace, &pod.name, patch)
                     .await?
-                {
-                    continue;
-                }
+            {
+                continue;
             }
             if pod.has_ended() && pod.deleting {
                 continue;

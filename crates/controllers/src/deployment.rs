@@ -59,10 +59,10 @@ pub(crate) fn start(context: Context) {
     let pods = pods.index(BY_CONTROLLER, controller_uid);
     let pods = pods.on_change(move |change| {
         // Only recreation waits for the end of pods.
-        if let (Some(old), None) = (&change.old, &change.new) {
-            if let Some(owner) = recreating_owner(old, &all_sets, &owners) {
-                add.add(Name(owner));
-            }
+        if let (Some(old), None) = (&change.old, &change.new)
+            && let Some(owner) = recreating_owner(old, &all_sets, &owners)
+        {
+            add.add(Name(owner));
         }
     });
     let world = Arc::new(World {

@@ -17,8 +17,6 @@ use parking_lot::{Mutex, RwLock};
 
 /// Index of objects by the uid of their managing owner; see [`controller_uid`].
 pub(crate) const BY_CONTROLLER: &str = "controller";
-/// Index of objects by their namespace.
-pub(crate) const BY_NAMESPACE: &str = "namespace";
 
 /// Every informer of the controllers. Cheap to clone.
 #[derive(Clone)]
@@ -171,9 +169,4 @@ pub(crate) fn controller_uid(object: &Object) -> Vec<String> {
 /// Where [`controller_uid`] files what nobody manages.
 pub(crate) fn orphans_of(namespace: &str) -> String {
     format!("orphan/{namespace}")
-}
-
-/// The namespace.
-pub(crate) fn namespace_of(object: &Object) -> Vec<String> {
-    vec![object.namespace().to_owned()]
 }

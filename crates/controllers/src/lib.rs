@@ -5,6 +5,7 @@
 
 mod certificates;
 mod context;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
@@ -74,6 +75,11 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "statefulset-controller",
         identity: "system:serviceaccount:kube-system:statefulset-controller",
         start: statefulset::start,
+    },
+    Controller {
+        name: "cronjob-controller",
+        identity: "system:serviceaccount:kube-system:cronjob-controller",
+        start: cronjob::start,
     },
     Controller {
         name: "serviceaccount-controller",

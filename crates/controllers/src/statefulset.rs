@@ -92,7 +92,6 @@ fn read(set: Ref<'_>, history: &History) -> Set {
     let ordinals = spec.and_then(|spec| spec.get("ordinals"));
     let meta = api::meta::of(set);
     Set {
-        name: meta.name().to_owned(),
         generation: meta.generation(),
         deleting: meta.is_deleting(),
         replicas: int("replicas").unwrap_or(1),
@@ -229,14 +228,13 @@ impl Sets {
                     continue;
                 }
             };
-            if let Some(patch) = patch {
-                if !self
+            if let Some(patch) = patch
+                && !self
                     .control
                     .patch(&owner.namespace, &pod.name, patch)
                     .await?
-                {
-                    continue;
-                }
+            {
+                continue;
             }
             let ordinal = ordinal.unwrap_or(0);
             mine.push(Member {

@@ -126,10 +126,10 @@ pub(super) fn place(world: &World<'_>) -> Plan {
         let (new, old): (Vec<&Pod>, Vec<&Pod>) = running.iter().partition(|pod| world.is_new(pod));
         let twins = new.iter().skip(1).chain(old.iter().skip(1));
         plan.delete.extend(twins.map(|pod| pod.name.clone()));
-        if let (Some(new), Some(old)) = (new.first(), old.first()) {
-            if !old.ready || world.is_available(new) {
-                plan.delete.push(old.name.clone());
-            }
+        if let (Some(new), Some(old)) = (new.first(), old.first())
+            && (!old.ready || world.is_available(new))
+        {
+            plan.delete.push(old.name.clone());
         }
     }
     // Pods that wait for a node that is gone.

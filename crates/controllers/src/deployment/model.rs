@@ -152,13 +152,13 @@ impl Status {
 
     /// One that says the same for the same reason stays as it is.
     pub(super) fn set(&mut self, mut condition: Condition) {
-        if let Some(known) = self.condition(&condition.kind) {
-            if known.status == condition.status {
-                if known.reason == condition.reason {
-                    return;
-                }
-                condition.transitioned = known.transitioned;
+        if let Some(known) = self.condition(&condition.kind)
+            && known.status == condition.status
+        {
+            if known.reason == condition.reason {
+                return;
             }
+            condition.transitioned = known.transitioned;
         }
         self.remove(&condition.kind);
         self.conditions.push(condition);

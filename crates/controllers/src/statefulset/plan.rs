@@ -13,7 +13,6 @@ use crate::workload::pods::{Phase, Pod};
 /// What a StatefulSet asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
-    pub(super) name: String,
     pub(super) generation: i64,
     pub(super) deleting: bool,
     pub(super) replicas: i64,
@@ -290,7 +289,6 @@ mod tests {
 
     fn set(replicas: i64) -> Set {
         Set {
-            name: "web".to_owned(),
             replicas,
             partition: Some(0),
             current: "old".to_owned(),

@@ -3,7 +3,7 @@
 //! Source: kubernetes v1.36.3 pkg/apis/{apps,core,policy,autoscaling}/validation.
 
 use api::{FieldError, Path, meta, names};
-use schema::{Ref, Value};
+use schema::{Dom, Ref, Value};
 
 use super::{Errors, immutable, label_selector, non_negative, one_of, pod, required, shown};
 
@@ -135,8 +135,37 @@ pub(crate) fn daemon_set(object: Ref<'_>, errors: &mut Errors) {
     }
 }
 
+/// The pods of a StatefulSet get a volume for each claim template: so does a copy of the object.
+fn with_claims(object: Ref<'_>) -> Option<Dom> {
+    let spec = object.get("spec")?;
+    spec.items("volumeClaimTemplates").next()?;
+    let mut dom = Dom::new();
+    let root = dom.import(object.dom(), object.node());
+    dom.set_root(root);
+    let pod = dom.at(root, &["spec", "template", "spec"])?;
+    let volumes = dom.ensure_list(pod, "volumes");
+    for template in spec.items("volumeClaimTemplates") {
+        let name = meta::of(template).name();
+        let known = dom
+            .items(volumes)
+            .position(|volume| dom.at_node(volume).str("name") == name);
+        if let Some(at) = known {
+            dom.remove_item(volumes, at);
+        }
+        let volume = dom.new_map();
+        dom.set_str(volume, "name", name);
+        let claim = dom.ensure_map(volume, "persistentVolumeClaim");
+        dom.set_str(claim, "claimName", name);
+        dom.push(volumes, volume);
+    }
+    Some(dom)
+}
+
 pub(crate) fn stateful_set(object: Ref<'_>, errors: &mut Errors) {
-    template_and_selector(object, &["Always"], errors);
+    match with_claims(object) {
+        Some(dom) => template_and_selector(dom.as_ref(), &["Always"], errors),
+        None => template_and_selector(object, &["Always"], errors),
+    }
     let at = Path::new("spec");
     let Some(spec) = object.get("spec") else {
         return;

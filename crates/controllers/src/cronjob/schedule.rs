@@ -1,0 +1,271 @@
+//! Cron schedules: five fields, or a word like `@daily`, or `@every 1h30m`.
+//!
+//! Example: `*/15 9-17 * * MON-FRI` after Friday 17:50 is Monday 09:00. When both days are
+//! restricted one of them suffices, as in every cron.
+//! Source: github.com/robfig/cron/v3 parser.go, spec.go (as kubernetes v1.36.3 uses it).
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+/// Days looked ahead before a schedule counts as one that never comes.
+const HORIZON_DAYS: usize = 366 * 5;
+
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
+const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+/// Why a text is no schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ScheduleError {
+    #[error("expected exactly 5 fields, found {found}: [{text}]")]
+    Fields { found: usize, text: String },
+    #[error("unrecognized descriptor: {0}")]
+    Descriptor(String),
+    #[error("failed to parse int or range from {0}")]
+    Field(String),
+    #[error("unknown time zone {0}")]
+    Zone(String),
+}
+
+/// See the module's header.
+#[derive(Clone, Debug)]
+pub(super) enum Schedule {
+    /// Every so many seconds.
+    Every(i64),
+    Fields(Box<Fields>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    minutes: Field,
+    hours: Field,
+    days: Field,
+    months: Field,
+    weekdays: Field,
+    zone: TimeZone,
+}
+
+/// Bits of the values; whether it said nothing but `*`.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    bits: u64,
+    any: bool,
+}
+
+impl Field {
+    fn has(self, value: i8) -> bool {
+        self.bits & (1 << value) != 0
+    }
+
+    fn parse(text: &str, low: u32, high: u32, names: &[&str]) -> Result<Self, ScheduleError> {
+        let wrong = || ScheduleError::Field(text.to_owned());
+        let mut field = Self {
+            bits: 0,
+            any: false,
+        };
+        for part in text.split(',') {
+            let (range, step) = part.split_once('/').unwrap_or((part, ""));
+            let number = |text: &str| -> Result<u32, ScheduleError> {
+                let lower = text.to_lowercase();
+                if let Some(at) = names.iter().position(|name| *name == lower) {
+                    return u32::try_from(at).map(|at| at + low).map_err(|_| wrong());
+                }
+                text.parse().map_err(|_| wrong())
+            };
+            let step_by = if step.is_empty() { 1 } else { number(step)? };
+            let star = matches!(range, "*" | "?");
+            let (first, last) = match range.split_once('-') {
+                _ if star => (low, high),
+                Some((first, last)) => (number(first)?, number(last)?),
+                None if step.is_empty() => (number(range)?, number(range)?),
+                None => (number(range)?, high),
+            };
+            if first < low || last > high || first > last || step_by == 0 {
+                return Err(wrong());
+            }
+            field.any |= star && step_by == 1;
+            let mut value = first;
+            while value <= last {
+                field.bits |= 1 << value;
+                value += step_by;
+            }
+        }
+        Ok(field)
+    }
+}
+
+impl Schedule {
+    /// Reads a schedule that is meant in `zone`.
+    pub(super) fn parse(text: &str, zone: &str) -> Result<Self, ScheduleError> {
+        let mut text = text.trim();
+        let mut zone = zone;
+        for prefix in ["TZ=", "CRON_TZ="] {
+            if let Some(rest) = text.strip_prefix(prefix) {
+                (zone, text) = rest.split_once(' ').unwrap_or((rest, ""));
+                text = text.trim();
+            }
+        }
+        let zone = match zone {
+            "" | "UTC" | "Etc/UTC" => TimeZone::UTC,
+            name => TimeZone::get(name).map_err(|_| ScheduleError::Zone(name.to_owned()))?,
+        };
+        let fields = match text {
+            "@yearly" | "@annually" => "0 0 1 1 *",
+            "@monthly" => "0 0 1 * *",
+            "@weekly" => "0 0 * * 0",
+            "@daily" | "@midnight" => "0 0 * * *",
+            "@hourly" => "0 * * * *",
+            text => match text.strip_prefix("@every ") {
+                Some(duration) => {
+                    let seconds = seconds(duration.trim());
+                    let seconds = seconds.ok_or(ScheduleError::Descriptor(text.to_owned()))?;
+                    return Ok(Self::Every(seconds.max(1)));
+                }
+                None if text.starts_with('@') => {
+                    return Err(ScheduleError::Descriptor(text.to_owned()));
+                }
+                None => text,
+            },
+        };
+        let parts: Vec<&str> = fields.split_whitespace().collect();
+        let [minutes, hours, days, months, weekdays] = parts.as_slice() else {
+            return Err(ScheduleError::Fields {
+                found: parts.len(),
+                text: text.to_owned(),
+            });
+        };
+        Ok(Self::Fields(Box::new(Fields {
+            minutes: Field::parse(minutes, 0, 59, &[])?,
+            hours: Field::parse(hours, 0, 23, &[])?,
+            days: Field::parse(days, 1, 31, &[])?,
+            months: Field::parse(months, 1, 12, MONTHS)?,
+            weekdays: Field::parse(weekdays, 0, 6, DAYS)?,
+            zone,
+        })))
+    }
+
+    /// The first time after `time`; none when none comes.
+    pub(super) fn next(&self, time: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Every(seconds) => {
+                Timestamp::from_second(time.as_second().checked_add(*seconds)?).ok()
+            }
+            Self::Fields(fields) => fields.next(time),
+        }
+    }
+}
+
+/// `1h30m`: hours, minutes and seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let (mut sum, mut number) = (0_i64, String::new());
+    for character in text.chars() {
+        let unit = match character {
+            '0'..='9' => {
+                number.push(character);
+                continue;
+            }
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        let amount: i64 = number.parse().ok()?;
+        sum = sum.checked_add(amount.checked_mul(unit)?)?;
+        number.clear();
+    }
+    (number.is_empty() && sum > 0).then_some(sum)
+}
+
+impl Fields {
+    fn has_day(&self, date: Date) -> bool {
+        let day = self.days.has(date.day());
+        let weekday = self.weekdays.has(date.weekday().to_sunday_zero_offset());
+        let days = match self.days.any || self.weekdays.any {
+            true => day && weekday,
+            false => day || weekday,
+        };
+        days && self.months.has(date.month())
+    }
+
+    fn next(&self, time: Timestamp) -> Option<Timestamp> {
+        let start = self.zone.to_datetime(time);
+        let mut date = start.date();
+        for _ in 0..HORIZON_DAYS {
+            if self.has_day(date) {
+                let times = self
+                    .times(date)
+                    .filter_map(|at| self.zone.to_timestamp(at).ok());
+                let mut later = times.filter(|at| *at > time);
+                if let Some(found) = later.next() {
+                    return Some(found);
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+
+    fn times(&self, date: Date) -> impl Iterator<Item = DateTime> {
+        let hours = (0..24).filter(|hour| self.hours.has(*hour));
+        hours.flat_map(move |hour| {
+            let minutes = (0..60).filter(|minute| self.minutes.has(*minute));
+            minutes.map(move |minute| date.at(hour, minute, 0, 0))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(schedule: &str, after: &str, expected: &str) {
+        let schedule = Schedule::parse(schedule, "").unwrap();
+        let next = schedule.next(api::time::parse(after).unwrap());
+        let next = next.map_or_else(|| "never".to_owned(), api::time::format_seconds);
+        assert_eq!(next, expected);
+    }
+
+    #[test]
+    fn next_times() {
+        check("* * * * *", "2026-11-20T17:50:30Z", "2026-11-20T17:51:00Z");
+        check(
+            "*/15 9-17 * * MON-FRI",
+            "2026-11-20T17:50:00Z",
+            "2026-11-23T09:00:00Z",
+        );
+        check("0 0 29 2 *", "2026-03-01T00:00:00Z", "2028-02-29T00:00:00Z");
+        check("0 0 13 * 5", "2026-11-14T00:00:00Z", "2026-11-20T00:00:00Z");
+        check(
+            "5,10 1 * jan-mar/2 ?",
+            "2026-02-01T00:00:00Z",
+            "2026-03-01T01:05:00Z",
+        );
+        check("0 0 31 2 *", "2026-01-01T00:00:00Z", "never");
+        check("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+        check(
+            "@every 1h30m",
+            "2026-01-01T00:00:01Z",
+            "2026-01-01T01:30:01Z",
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            "* * * *",
+            "61 * * * *",
+            "* * * * 7",
+            "@often",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@every x",
+        ] {
+            assert!(Schedule::parse(text, "").is_err(), "{text}");
+        }
+        assert!(Schedule::parse("* * * * *", "No/Where").is_err());
+    }
+}
