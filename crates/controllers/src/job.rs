@@ -1,14 +1,12 @@
 //! Jobs: pods that run to their end, counted exactly once.
 //!
-//! `model` is what the plan sees, `plan` decides, this file fetches and applies. A finished Job's
-//! time to live is [`ttl`]'s.
+//! `model` is what the plan sees, `plan` decides, this file fetches and applies.
 //! Source: kubernetes v1.36.3 pkg/controller/job/job_controller.go.
 
 mod indexes;
 mod model;
 mod plan;
 mod policy;
-mod ttl;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,8 +26,6 @@ use crate::workload::claims::{Claim, Owner, claim};
 use crate::workload::control::{Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
 use crate::workload::{Name, Owners, label_selector, template};
-
-pub(crate) use ttl::start as start_ttl;
 
 const TASK: &str = "job-controller";
 /// Changes of pods within so long are looked at together.

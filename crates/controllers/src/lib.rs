@@ -62,11 +62,6 @@ pub const CONTROLLERS: &[Controller] = &[
         start: job::start,
     },
     Controller {
-        name: "ttl-after-finished-controller",
-        identity: "system:serviceaccount:kube-system:ttl-after-finished-controller",
-        start: job::start_ttl,
-    },
-    Controller {
         name: "daemonset-controller",
         identity: "system:serviceaccount:kube-system:daemon-set-controller",
         start: daemonset::start,
