@@ -117,6 +117,11 @@ impl<T: Send + Sync + 'static> Facts<T> {
         self.cache.synced().await;
     }
 
+    /// Is the first list still being read?
+    pub(crate) fn is_starting(&self) -> bool {
+        !self.cache.is_synced()
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
         self.state.read().all.get(key).cloned()
     }

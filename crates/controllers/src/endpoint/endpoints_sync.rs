@@ -36,10 +36,13 @@ pub(crate) fn start(context: Context) {
     let queue: Queue = Arc::new(WorkQueue::new());
     let (services, pods) = watch_services_and_pods(&context, &queue);
     let (add, known) = (queue.clone(), services.clone());
-    let endpoints = endpoints(&context).on_step(move |step| {
-        let first_seen = step.old.is_none();
+    let endpoints = endpoints(&context);
+    let starting = endpoints.clone();
+    let endpoints = endpoints.on_step(move |step| {
+        // Only what is there at the start can be left over from a Service that went meanwhile:
+        // later ones may be made before their Service.
         let election = step.new.as_ref().is_some_and(|new| new.is_election());
-        let leftover = first_seen && !election && known.get(step.key).is_none();
+        let leftover = starting.is_starting() && !election && known.get(step.key).is_none();
         if step.new.is_none() || leftover {
             add.add(step.key.clone());
         }
