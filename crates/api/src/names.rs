@@ -235,7 +235,10 @@ pub fn qualified_name(value: &str) -> Vec<String> {
 /// A label value.
 #[must_use]
 pub fn label_value(value: &str) -> Vec<String> {
-    let mut errors = max_length(value, LABEL_MAX);
+    let mut errors = Vec::new();
+    if value.len() > LABEL_MAX {
+        errors.push(format!("must be no more than {LABEL_MAX} bytes"));
+    }
     if !value.is_empty() && !is_key(value) {
         errors.push(pattern_message(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",

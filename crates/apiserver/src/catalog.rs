@@ -140,6 +140,11 @@ impl Catalog {
         of
     }
 
+    /// Whether there is such a group.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|found| found.name == group)
+    }
+
     /// Whether the group has that version.
     pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
         let found = self.groups.iter().find(|found| found.name == group);

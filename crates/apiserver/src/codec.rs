@@ -53,20 +53,37 @@ pub(crate) fn decode(
             gvk.kind, gvk.kind
         ))
     };
+    // What cannot be read at all is shown by its beginning.
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Status::bad_request(&format!(
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
+            gvk.kind,
+            summary(body)
+        ))
+    };
+    let malformed = |error: &dyn std::fmt::Display| {
+        let mut words = error.to_string();
+        if words == "exceeded max depth" {
+            words.insert_str(0, "invalid character '{' ");
+        }
+        unreadable(&format!(
+            "couldn't get version/kind; json parse error: {words}"
+        ))
+    };
     let mut findings = Vec::new();
     let dom = match encoding {
         Encoding::Protobuf => {
             let (_, dom) = schema::protobuf::from_wire(schema::builtin(), body, &LIMITS)
-                .map_err(|error| Status::bad_request(&error.to_string()))?;
+                .map_err(|error| unreadable(&error))?;
             dom
         }
         Encoding::Json | Encoding::Yaml => {
             let json;
             let source = if encoding == Encoding::Yaml {
-                let parsed = schema::yaml::parse(body, &LIMITS).map_err(|e| {
-                    Status::bad_request(&format!("error converting YAML to JSON: {e}"))
-                })?;
-                findings.extend(parsed.duplicates);
+                let parsed = schema::yaml::parse(body, &LIMITS).map_err(|e| unreadable(&e))?;
+                if !parsed.duplicates.is_empty() {
+                    findings.push(schema::yaml::strict_error(&parsed.duplicates));
+                }
                 json = parsed.dom.to_json(parsed.dom.root());
                 &json[..]
             } else {
@@ -74,14 +91,21 @@ pub(crate) fn decode(
             };
             match types {
                 Some((table, ty)) => {
-                    let decoded = schema::decode_json(table, ty, source, &LIMITS)
-                        .map_err(|e| described(&e))?;
+                    let decoded =
+                        schema::decode_json(table, ty, source, &LIMITS).map_err(|e| match &e {
+                            schema::DecodeError::Syntax(cause) => malformed(cause),
+                            _ => match source.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                                Some(b'{') => other_kind(source, gvk).unwrap_or(described(&e)),
+                                Some(first) => malformed(&not_an_object(*first)),
+                                None => described(&e),
+                            },
+                        })?;
                     findings.extend(decoded.findings.iter().map(ToString::to_string));
                     decoded.dom
                 }
                 None => {
                     Dom::parse_json_within(source, &LIMITS)
-                        .map_err(|e| described(&e))?
+                        .map_err(|e| malformed(&e))?
                         .dom
                 }
             }
@@ -90,20 +114,90 @@ pub(crate) fn decode(
     if !matches!(dom.value(dom.root()), schema::Value::Map) {
         return Err(described(&"json: cannot unmarshal into Go value"));
     }
-    check_kind(&dom, gvk)?;
+    check_kind(dom.as_ref(), gvk, body)?;
     Ok(Decoded { dom, findings })
 }
 
-fn check_kind(dom: &Dom, gvk: &api::Gvk) -> Result<(), Status> {
-    let object = dom.as_ref();
+/// What Go says of a document that is no object.
+fn not_an_object(first: u8) -> String {
+    let kind = match first {
+        b'[' => "array",
+        b'"' => "string",
+        b't' | b'f' => "bool",
+        _ => "number",
+    };
+    format!(
+        r#"json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}"#
+    )
+}
+
+/// The beginning of a body, in hexadecimal unless it looks like JSON.
+/// Source: kubernetes v1.36.3 apiserver/pkg/endpoints/handlers/rest.go summarizeData.
+fn summary(body: &[u8]) -> String {
+    const MOST: usize = 30;
+    let head = &body[..body.len().min(MOST)];
+    let more = if body.len() > MOST { " ..." } else { "" };
+    match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => {
+            let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{hex}{more}")
+        }
+    }
+}
+
+/// The refusal of a body that says it is something else, before its fields are looked at.
+fn other_kind(source: &[u8], gvk: &api::Gvk) -> Option<Status> {
+    let dom = Dom::parse_json_within(source, &LIMITS).ok()?.dom;
+    check_kind(dom.as_ref(), gvk, source).err()
+}
+
+/// The Go package of a group's internal types.
+fn internal_package(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(first) => first,
+    }
+}
+
+fn check_kind(object: schema::Ref<'_>, gvk: &api::Gvk, body: &[u8]) -> Result<(), Status> {
     let (kind, version) = (object.str("kind"), object.str("apiVersion"));
     let wanted = gvk.api_version();
-    if !kind.is_empty() && kind != gvk.kind {
-        let message = format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; expected kind {:?}, found {kind:?}",
-            gvk.kind, gvk.kind
-        );
-        return Err(Status::bad_request(&message));
+    let (group, short) = match api::parse_api_version(version) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return Err(Status::bad_request(&format!(
+                "the object provided is unrecognized (must be of type {}): {error} ({})",
+                gvk.kind,
+                summary(body)
+            )));
+        }
+    };
+    let (group, short) = if version.is_empty() {
+        (gvk.group.as_str(), gvk.version.as_str())
+    } else {
+        (group, short)
+    };
+    let found = if kind.is_empty() { &gvk.kind } else { kind };
+    if found != gvk.kind || group != gvk.group {
+        let known = schema::builtin().kind(group, short, found).is_some();
+        let cause = if known {
+            let package = internal_package(&gvk.group);
+            format!(
+                "converting ({short}.{found}) to ({package}.{}): unknown conversion",
+                gvk.kind
+            )
+        } else {
+            let version = if version.is_empty() { &wanted } else { version };
+            format!(
+                "no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        };
+        return Err(Status::bad_request(&format!(
+            "{found} in version {short:?} cannot be handled as a {}: {cause}",
+            gvk.kind
+        )));
     }
     if !version.is_empty() && version != wanted {
         let message = format!(

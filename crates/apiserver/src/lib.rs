@@ -16,6 +16,7 @@ mod codec;
 mod custom;
 mod discovery;
 mod filters;
+mod flight;
 mod health;
 mod lookup;
 mod negotiate;

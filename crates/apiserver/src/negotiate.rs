@@ -53,7 +53,7 @@ impl Accepted {
     };
 }
 
-const ALL: [&str; 3] = [
+pub(crate) const ALL: [&str; 3] = [
     "application/json",
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
@@ -93,6 +93,18 @@ pub(crate) fn accept(
     }
     base::always!(refused, "no clause was looked at");
     Err(Status::not_acceptable(&ALL))
+}
+
+/// Whether some clause names an encoding of ours, whatever form it wants in it.
+pub(crate) fn plain_is_accepted(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(http::header::ACCEPT).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|clause| {
+            let media = clause.split(';').next().unwrap_or_default().trim();
+            ALL.contains(&media) || matches!(media, "*/*" | "application/*")
+        })
 }
 
 fn one(clause: &str, objects: bool, discovery: bool) -> Option<Accepted> {

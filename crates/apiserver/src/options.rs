@@ -19,6 +19,18 @@ fn flag(query: &Query, key: &str) -> Option<bool> {
     Some(!matches!(value.as_str(), "false" | "0"))
 }
 
+/// A whole number; none: not given.
+fn number(query: &Query, key: &str) -> Result<Option<i64>, Status> {
+    match first(query, key) {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            Status::bad_request(&format!(
+                "strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
+        }),
+    }
+}
+
 /// Options of lists and watches.
 #[derive(Clone, Debug)]
 pub(crate) struct ListOptions {
@@ -31,6 +43,7 @@ pub(crate) struct ListOptions {
     pub(crate) bookmarks: bool,
     pub(crate) initial_events: Option<bool>,
     pub(crate) timeout_seconds: Option<u64>,
+    pub(crate) is_watch: bool,
 }
 
 fn invalid(kind: &str, errors: &[FieldError]) -> Status {
@@ -48,14 +61,8 @@ impl ListOptions {
         let fields = fields::Selector::parse(first(query, "fieldSelector"))
             .map_err(|e| bad("fieldSelector", &e))?;
         let number = |key: &str| -> Result<u64, Status> {
-            match first(query, key) {
-                "" => Ok(0),
-                text => text.parse().map_err(|_| {
-                    Status::bad_request(&format!(
-                        "strconv.ParseInt: parsing {text:?}: invalid syntax"
-                    ))
-                }),
-            }
+            let number = number(query, key)?.unwrap_or(0);
+            Ok(u64::try_from(number).unwrap_or(0))
         };
         let limit = number("limit")?;
         let timeout = number("timeoutSeconds")?;
@@ -69,6 +76,7 @@ impl ListOptions {
             bookmarks: flag(query, "allowWatchBookmarks").unwrap_or(false),
             initial_events: flag(query, "sendInitialEvents"),
             timeout_seconds: (timeout > 0).then_some(timeout),
+            is_watch: watch,
         };
         options.check(watch)?;
         Ok(options)
@@ -91,6 +99,10 @@ impl ListOptions {
                     &at,
                     "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
                 ));
+                if self.revision_match != "NotOlderThan" {
+                    let known = ["NotOlderThan"];
+                    errors.push(FieldError::not_supported(&at, &self.revision_match, &known));
+                }
             }
         } else {
             if self.initial_events.is_some() {
@@ -113,6 +125,7 @@ impl ListOptions {
                     ));
                 }
                 if !known.contains(&self.revision_match.as_str()) {
+                    let known = ["Exact", "NotOlderThan", ""];
                     errors.push(FieldError::not_supported(&at, &self.revision_match, &known));
                 }
                 if self.revision_match == "Exact" && self.revision == "0" {
@@ -136,9 +149,16 @@ impl ListOptions {
             "" => Ok(None),
             text => match text.parse() {
                 Ok(number) => Ok(Some(number)),
-                Err(_) => Err(Status::bad_request(&format!(
-                    "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-                ))),
+                Err(_) => {
+                    let words = format!(
+                        "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                    );
+                    Err(if self.is_watch {
+                        Status::plain_error(&words)
+                    } else {
+                        Status::bad_request(&format!("invalid resource version: {words}"))
+                    })
+                }
             },
         }
     }
@@ -167,11 +187,10 @@ impl WriteOptions {
     pub(crate) fn parse(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
         let dry = query.get("dryRun").map(Vec::as_slice).unwrap_or_default();
-        for value in dry {
-            if value != "All" {
-                let at = Path::new("dryRun");
-                errors.push(FieldError::not_supported(&at, value, &["All"]));
-            }
+        if dry.iter().any(|value| value != "All") {
+            let at = Path::new("dryRun");
+            let raw = api::BadValue::Raw(format!("{dry:?}"));
+            errors.push(FieldError::not_supported(&at, raw, &["All"]));
         }
         let validation = first(query, "fieldValidation");
         if !["", "Ignore", "Strict", "Warn"].contains(&validation) {
@@ -214,13 +233,20 @@ impl DeleteOptions {
         body: Option<schema::Ref<'_>>,
     ) -> Result<DeleteOptions, Status> {
         let mut options = DeleteOptions {
-            grace_seconds: first(query, "gracePeriodSeconds").parse().ok(),
+            grace_seconds: number(query, "gracePeriodSeconds")?,
             orphan: flag(query, "orphanDependents"),
             propagation: first(query, "propagationPolicy").to_owned(),
             dry_run: query.contains_key("dryRun"),
             ..DeleteOptions::default()
         };
         if let Some(body) = body {
+            let kind = body.str("kind");
+            if !kind.is_empty() && kind != "DeleteOptions" {
+                return Err(Status::bad_request(&format!(
+                    "no kind {kind:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                    body.str("apiVersion")
+                )));
+            }
             options.grace_seconds = body.int("gracePeriodSeconds").or(options.grace_seconds);
             options.orphan = body.bool("orphanDependents").or(options.orphan);
             if !body.str("propagationPolicy").is_empty() {
@@ -246,7 +272,7 @@ impl DeleteOptions {
                 "orphanDependents and deletionPropagation cannot be both set",
             ));
         }
-        let known = ["Background", "Foreground", "Orphan"];
+        let known = ["Foreground", "Background", "Orphan", "nil"];
         if !options.propagation.is_empty() && !known.contains(&options.propagation.as_str()) {
             let at = Path::new("propagationPolicy");
             errors.push(FieldError::not_supported(&at, &options.propagation, &known));

@@ -17,6 +17,7 @@ use transport::{Body, BoxFuture, Request, Response, Service};
 use crate::access::{Minimal, anonymous};
 use crate::admission::Hooks;
 use crate::catalog::Catalog;
+use crate::flight::Flight;
 use crate::lookup::StoreLookup;
 use crate::negotiate::{self, Accepted, Form};
 use crate::outbound::Outbound;
@@ -107,6 +108,7 @@ pub struct Server {
     pub(crate) lookup: StoreLookup,
     pub(crate) hooks: ArcSwap<Hooks>,
     pub(crate) outbound: Outbound,
+    flight: Flight,
     authenticator: ArcSwap<Option<Arc<dyn Authenticator>>>,
     authorizer: Shared<dyn Authorizer>,
     rng: Mutex<Rng>,
@@ -133,6 +135,7 @@ impl Server {
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             hooks: ArcSwap::from_pointee(Hooks::default()),
             outbound: Outbound::new(lookup.clone()),
+            flight: Flight::default(),
             lookup,
             authenticator: ArcSwap::from_pointee(None),
             authorizer: ArcSwap::from_pointee(Arc::new(Minimal)),
@@ -259,10 +262,17 @@ impl Server {
     async fn handle(self: Arc<Self>, request: Request) -> Response {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let gzip = filters::wants_gzip(&request);
-        let plain = negotiate::accept(request.headers(), false, false).unwrap_or(Accepted::JSON);
-        let response = match self.route(request).await {
-            Ok(response) => response,
-            Err(status) => answer::status(&status, &plain),
+        let plain = negotiate::accept(request.headers(), false, false);
+        let clauses = negotiate::plain_is_accepted(request.headers());
+        let response = match (self.route(request).await, plain) {
+            (Ok(response), _) => response,
+            (Err(status), Ok(plain)) => answer::status(&status, &plain),
+            (Err(status), Err(_)) if clauses => answer::status(&status, &Accepted::JSON),
+            // Not even the refusal can be said in what the client takes.
+            (Err(_), Err(_)) => {
+                let status = Status::no_representation(&negotiate::ALL);
+                answer::status(&status, &Accepted::JSON)
+            }
         };
         if gzip {
             filters::gzip(response).await
@@ -279,6 +289,7 @@ impl Server {
         if let Some(other) = filters::impersonated(request.headers(), &user, &self)? {
             user = other;
         }
+        let _seat = self.flight.board(&user, &info).await?;
         match self.authorize(&user, &info) {
             Decision::Allow { .. } => {}
             Decision::Deny { reason } | Decision::NoOpinion { reason } => {
@@ -288,6 +299,9 @@ impl Server {
         if info.is_resource {
             let catalog = self.catalog.load_full();
             let Some(served) = catalog.find(&info.group, &info.version, &info.resource) else {
+                if !catalog.has_group(&info.group) {
+                    return Ok(answer::text(404, "404 page not found\n"));
+                }
                 return Err(Status::path_not_found());
             };
             let objects = served.resource.is_stored();
@@ -382,7 +396,10 @@ impl Server {
                 ];
                 return json(format!("{{\n  \"paths\": {paths:?}\n}}"));
             }
-            _ => return Err(Status::path_not_found()),
+            (["apis", group, ..], _) if catalog.has_group(group) => {
+                return Err(Status::path_not_found());
+            }
+            _ => return Ok(answer::text(404, "404 page not found\n")),
         };
         let mut response = answer::document(200, &dom, &accepted);
         if let Form::Discovery(version) = &accepted.form {

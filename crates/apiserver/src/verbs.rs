@@ -230,7 +230,12 @@ impl Call {
             "deletecollection" => Verb::DeleteCollection,
             _ => return Err(Status::method_not_allowed()),
         };
-        if !self.supports(verb) {
+        let about_one = match verb {
+            Verb::Create => info.name.is_empty(),
+            Verb::Update | Verb::Patch => !info.name.is_empty(),
+            _ => true,
+        };
+        if !about_one || !self.supports(verb) {
             return Err(Status::method_not_allowed());
         }
         if !self.resource().is_stored() {
@@ -267,8 +272,8 @@ impl Call {
             return Ok(());
         };
         let Ok(wanted) = wanted.parse::<u64>() else {
-            return Err(Status::bad_request(&format!(
-                "invalid resource version {wanted:?}"
+            return Err(Status::plain_error(&format!(
+                "resourceVersion: Invalid value: {wanted:?}: strconv.ParseUint: parsing {wanted:?}: invalid syntax"
             )));
         };
         let current = self.server.config.store.current_revision().0;
@@ -279,17 +284,28 @@ impl Call {
     }
 }
 
+/// The rest of a body that is too large is read up to here, so that its sender hears why.
+const DRAINED: usize = 32 << 20;
+
 /// The body within bounds.
 pub(crate) async fn body_of(request: Request) -> Result<Bytes, Status> {
-    let body: Body = request.into_body();
-    body.collect(codec::MAX_BODY)
-        .await
-        .map_err(|error| match error {
-            transport::BodyError::TooLarge { limit } => {
-                Status::too_large(&format!("limit is {limit}"))
-            }
-            other => Status::bad_request(&other.to_string()),
-        })
+    let mut body: Body = request.into_body();
+    let mut all = bytes::BytesMut::new();
+    let mut read = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| Status::bad_request(&error.to_string()))?;
+        read += chunk.len();
+        if read <= codec::MAX_BODY {
+            all.extend_from_slice(&chunk);
+        } else if read > DRAINED {
+            break;
+        }
+    }
+    if read > codec::MAX_BODY {
+        let limit = codec::MAX_BODY;
+        return Err(Status::too_large(&format!("limit is {limit}")));
+    }
+    Ok(all.freeze())
 }
 
 /// What strict, warning or ignoring validation makes of findings.

@@ -92,6 +92,16 @@ pub fn metadata(resource: &Resource, object: Ref<'_>, errors: &mut Errors) {
         ));
     }
     metadata_common(object, errors);
+    if resource.definition.is_none() {
+        for (index, finalizer) in m.finalizers().enumerate() {
+            let known = ["kubernetes", "orphan", "foregroundDeletion"];
+            if !finalizer.contains('/') && !known.contains(&finalizer) {
+                let path = at.child("finalizers").index(index);
+                let detail = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.push(FieldError::invalid(&path, finalizer, detail));
+            }
+        }
+    }
 }
 
 fn metadata_common(object: Ref<'_>, errors: &mut Errors) {
@@ -128,35 +138,45 @@ fn metadata_common(object: Ref<'_>, errors: &mut Errors) {
 
 fn owners(object: Ref<'_>, at: &Path, errors: &mut Errors) {
     let mut controller: Option<String> = None;
-    for (index, owner) in object
+    for owner in object
         .get("metadata")
         .into_iter()
         .flat_map(|m| m.items("ownerReferences"))
-        .enumerate()
     {
-        let path = at.index(index);
+        // As upstream, the path names no item.
         let version = owner.str("apiVersion");
-        if version.is_empty() || api::parse_api_version(version).is_err() {
+        let parsed = api::parse_api_version(version);
+        if parsed.as_ref().is_ok_and(|(_, version)| version.is_empty()) {
             errors.push(FieldError::invalid(
-                &path.child("apiVersion"),
+                &at.child("apiVersion"),
                 version,
                 "version must not be empty",
             ));
+        } else if let Err(error) = &parsed {
+            let path = at.child("apiVersion");
+            errors.push(FieldError::invalid(&path, version, error.to_string()));
         }
-        for (key, word) in [("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+        for key in ["kind", "name", "uid"] {
             if owner.str(key).is_empty() {
-                let detail = format!("{word} must not be empty");
-                errors.push(FieldError::invalid(&path.child(key), "", detail));
+                let detail = "must not be empty";
+                errors.push(FieldError::invalid(&at.child(key), "", detail));
             }
         }
+        if (version, owner.str("kind")) == ("v1", "Event") {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            let value = api::BadValue::Raw(shown(owner));
+            errors.push(FieldError::invalid(at, value, detail));
+        }
         if owner.bool("controller") == Some(true) {
-            let this = owner.str("name").to_owned();
+            let this = format!("{}/{}", owner.str("kind"), owner.str("name"));
             if let Some(first) = &controller {
                 let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
                     first, this
                 );
-                errors.push(FieldError::invalid(at, "", detail));
+                let all = object.at(&["metadata", "ownerReferences"]);
+                let all = all.map_or(api::BadValue::Omitted, |all| api::BadValue::Raw(shown(all)));
+                errors.push(FieldError::invalid(at, all, detail));
             }
             controller = Some(this);
         }

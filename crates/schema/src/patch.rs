@@ -14,6 +14,7 @@ mod merge;
 mod strategic;
 mod typed;
 
+pub use go_text::value as go_text;
 pub use json::json_patch;
 pub use merge::merge;
 pub(crate) use merge::prune as drop_nulls;

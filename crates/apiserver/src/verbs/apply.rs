@@ -81,11 +81,6 @@ impl Call {
             .map_err(|error| Status::bad_request(&error.to_string()))?
             .dom;
         let root = config.root();
-        let map = config.ensure_map(root, "metadata");
-        config.set_str(map, "name", &self.info.name);
-        if self.resource().is_namespaced() {
-            config.set_str(map, "namespace", &self.info.namespace);
-        }
         let api_version = self.written_view().api_version();
         config.set_str(root, "apiVersion", &api_version);
         let Some(writer) = self.writer(options, part, &api_version, "") else {
@@ -112,6 +107,15 @@ impl Call {
         let body = body_of(request).await?;
         let gvk = self.resource().gvk(self.view());
         let types = codec::type_of(self.view(), &self.resource().kind);
+        if let Ok(sent) = schema::yaml::parse(&body, &codec::LIMITS) {
+            let sent = api::meta::gvk(sent.dom.as_ref());
+            if (&sent.group, &sent.kind) != (&gvk.group, &gvk.kind) || sent.version.is_empty() {
+                return Err(Status::bad_request(&format!(
+                    "invalid object type: {}/{}, Kind={}",
+                    sent.group, sent.version, sent.kind
+                )));
+            }
+        }
         let decoded = codec::decode(types, &gvk, Encoding::Yaml, &body)?;
         if decoded
             .findings

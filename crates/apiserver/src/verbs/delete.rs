@@ -203,23 +203,25 @@ impl Call {
         options: &DeleteOptions,
     ) -> Result<(), Status> {
         let own = meta::of(old.as_ref());
+        // As upstream, the kind stands where else the resource does.
+        let kind = api::Gr::new(&self.info.group, &self.resource().kind);
         if let Some(uid) = &options.uid
             && uid != own.uid()
         {
             let cause = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
                 own.uid()
             );
-            return Err(Status::conflict(&self.gr(), name, &cause));
+            return Err(Status::conflict(&kind, name, &cause));
         }
         if let Some(revision) = &options.revision
             && revision != own.resource_version()
         {
             let cause = format!(
-                "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {}",
+                "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({}). The object might have been modified",
                 own.resource_version()
             );
-            return Err(Status::conflict(&self.gr(), name, &cause));
+            return Err(Status::conflict(&kind, name, &cause));
         }
         Ok(())
     }

@@ -50,6 +50,13 @@ pub(crate) fn kind_of(request: &Request, custom: bool) -> Result<Kind, Status> {
                 .filter(|mime| !mime.contains("cbor"))
                 .copied()
                 .collect();
+            // The list of what is taken is left to those who send no type at all.
+            if value.is_some() {
+                let mut status = Status::unsupported_media_type(&accepted);
+                status.message = "415: Unsupported Media Type".to_owned();
+                status.has_details = true;
+                return Err(status);
+            }
             Err(Status::unsupported_media_type(&accepted))
         }
     }
@@ -114,12 +121,32 @@ impl Call {
                     _ => patch::merge(&mut dom, &patch.dom).map_err(refuse)?,
                 }
                 let json = dom.to_json(dom.root());
+                let unfit = |cause: &str| {
+                    let shown = match kind {
+                        Kind::Strategic => patch::go_text(&patch.dom, patch.dom.root()),
+                        _ => sorted(&dom),
+                    };
+                    let at = api::Path::new("patch");
+                    let error = api::FieldError::invalid(&at, shown, cause);
+                    Status::invalid(&api::Gk::default(), "", &[error])
+                };
                 let decoded = codec::decode(types, &gvk, crate::negotiate::Encoding::Json, &json)
                     .map_err(|status| {
-                    let mut invalid = Status::invalid(&gk, &name, &[]);
-                    invalid.message = status.message;
-                    invalid
+                    let mark = format!("cannot be handled as a {}: ", gvk.kind);
+                    match status.message.split_once(&mark) {
+                        Some((_, cause)) => unfit(cause),
+                        None => unfit(&status.message),
+                    }
                 })?;
+                let mut all = patch
+                    .duplicates
+                    .iter()
+                    .map(|path| format!("duplicate field {path:?}"))
+                    .collect::<Vec<_>>();
+                all.extend(decoded.findings.iter().cloned());
+                if options.validation == "Strict" && !all.is_empty() {
+                    return Err(unfit(&format!("strict decoding error: {}", all.join(", "))));
+                }
                 let found = findings(&gvk, &options, decoded.findings)?;
                 for warning in found {
                     if !warnings.contains(&warning) {
@@ -129,8 +156,15 @@ impl Call {
                 let mut dom = decoded.dom;
                 let own = api::meta::of(dom.as_ref());
                 if own.name() != name {
-                    let at = api::Path::new("metadata").child("name");
-                    let error = api::FieldError::invalid(&at, own.name(), "field is immutable");
+                    return Err(Status::bad_request(&format!(
+                        "the name of the object ({}) does not match the name on the URL ({name})",
+                        own.name()
+                    )));
+                }
+                let uid = api::meta::of(old.as_ref()).uid();
+                if own.uid() != uid {
+                    let at = api::Path::new("metadata").child("uid");
+                    let error = api::FieldError::invalid(&at, own.uid(), "field is immutable");
                     return Err(Status::invalid(&gk, &name, &[error]));
                 }
                 if !names_revision {
@@ -144,6 +178,23 @@ impl Call {
             .await?;
         Ok(warn(self.answer_changed(changed).await?, &warnings))
     }
+}
+
+/// The object as its JSON with sorted members on top.
+fn sorted(dom: &Dom) -> String {
+    let mut members: Vec<(&str, schema::Node)> = dom.entries(dom.root()).collect();
+    members.sort_by_key(|(key, _)| *key);
+    let mut out = String::from("{");
+    for (key, node) in members {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        api::text::json_string(&mut out, key);
+        out.push(':');
+        out.push_str(&String::from_utf8_lossy(&dom.to_json(node)));
+    }
+    out.push('}');
+    out
 }
 
 /// Applies a patch to a document of a built-in kind.

@@ -56,10 +56,15 @@ impl Call {
     pub(super) fn check_fields(&self, options: &ListOptions) -> Result<(), Status> {
         for term in options.fields.terms() {
             if !self.resource().has_field(&term.field) {
-                return Err(Status::bad_request(&format!(
-                    "field label not supported: {}",
-                    term.field
-                )));
+                let message = if self.resource().selectable.is_empty() {
+                    format!(
+                        "{:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+                        term.field
+                    )
+                } else {
+                    format!("field label not supported: {}", term.field)
+                };
+                return Err(Status::bad_request(&message));
             }
         }
         Ok(())
@@ -294,19 +299,35 @@ fn encode_token(revision: u64, prefix: &[u8], last: &[u8]) -> String {
 }
 
 fn decode_token(token: &str) -> Result<(u64, String), Status> {
-    let invalid = || Status::bad_request(&format!("continue key is not valid: {token}"));
+    let invalid = |cause: &str| {
+        Status::bad_request(&format!(
+            "invalid continue token: continue key is not valid: {cause}"
+        ))
+    };
     let bytes = URL_SAFE_NO_PAD
         .decode(token.trim_end_matches('='))
-        .map_err(|_| invalid())?;
-    let dom = Dom::parse_json(&bytes).map_err(|_| invalid())?;
+        .map_err(|error| invalid(&error.to_string()))?;
+    let dom = Dom::parse_json(&bytes).map_err(|error| invalid(&error.to_string()))?;
     let token = dom.as_ref();
-    let revision = token
-        .int("rv")
-        .and_then(|rv| u64::try_from(rv).ok())
-        .unwrap_or(0);
-    let start = token.str("start").to_owned();
-    if token.str("v") != "meta.k8s.io/v1" || start.is_empty() || start.contains("..") {
-        return Err(invalid());
+    let version = token.str("v");
+    if version != "meta.k8s.io/v1" {
+        return Err(invalid(&format!(
+            "server does not recognize this encoded version {version}"
+        )));
     }
-    Ok((revision, start))
+    let Some(revision) = token.int("rv").filter(|revision| *revision != 0) else {
+        return Err(invalid(
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+        ));
+    };
+    let start = token.str("start").to_owned();
+    if start.is_empty() {
+        return Err(invalid(
+            "encoded start key is empty (version meta.k8s.io/v1)",
+        ));
+    }
+    if start.contains("..") {
+        return Err(invalid(&start));
+    }
+    Ok((u64::try_from(revision).unwrap_or(0), start))
 }

@@ -165,8 +165,10 @@ impl Call {
     fn preconditions(&self, new: &Dom, old: &Dom, name: &str, named: bool) -> Result<bool, Status> {
         let (new, old) = (meta::of(new.as_ref()), meta::of(old.as_ref()));
         if !new.uid().is_empty() && new.uid() != old.uid() {
+            let key = self.key(name);
             let cause = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                String::from_utf8_lossy(&key),
                 new.uid(),
                 old.uid()
             );
@@ -187,13 +189,9 @@ impl Call {
             return Ok(false);
         }
         if wanted.parse::<u64>().is_err() {
-            let at = Path::new("metadata").child("resourceVersion");
-            let error = FieldError::invalid(&at, wanted, "must be specified for an update");
-            return Err(Status::invalid(
-                &self.resource().group_kind(),
-                name,
-                &[error],
-            ));
+            return Err(Status::plain_error(&format!(
+                "strconv.ParseUint: parsing {wanted:?}: invalid syntax"
+            )));
         }
         if wanted != old.resource_version() {
             return Err(Status::modified(&self.gr(), name));

@@ -33,7 +33,7 @@ pub(crate) fn config_map(object: Ref<'_>, errors: &mut Errors) {
     }
     total += keys(object, "binaryData", errors) / 4 * 3;
     if total > MAX_BYTES {
-        errors.push(FieldError::too_long(&Path::root(), MAX_BYTES));
+        errors.push(FieldError::too_long(&Path::new("[]"), MAX_BYTES));
     }
 }
 

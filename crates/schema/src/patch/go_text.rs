@@ -7,7 +7,7 @@ use crate::dom::{Dom, Node, Value};
 const LIMIT: usize = 1024;
 
 /// `map[a:1 b:[x y]]`, keys sorted; `<nil>` for null.
-pub(super) fn value(dom: &Dom, node: Node) -> String {
+pub fn value(dom: &Dom, node: Node) -> String {
     let mut out = String::new();
     write(dom, node, &mut out, 0);
     out
