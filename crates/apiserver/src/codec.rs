@@ -127,7 +127,7 @@ fn not_an_object(first: u8) -> String {
         _ => "number",
     };
     format!(
-        r#"json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}"#
+        r#"json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
     )
 }
 

@@ -323,7 +323,15 @@ pub(crate) fn findings(
             gvk.kind,
             findings.join(", ")
         ))),
-        _ => Ok(findings),
+        _ => Ok(findings
+            .iter()
+            .flat_map(
+                |found| match found.strip_prefix("yaml: unmarshal errors:\n") {
+                    Some(lines) => lines.lines().map(str::trim).map(str::to_owned).collect(),
+                    None => vec![found.clone()],
+                },
+            )
+            .collect()),
     }
 }
 

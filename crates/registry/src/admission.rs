@@ -1,12 +1,13 @@
 //! Admission that is built in: what is set on, and what is refused for, writes besides a kind's
 //! own rules.
 //!
-//! Order as upstream's recommended plugins: NamespaceLifecycle, LimitRanger, ServiceAccount,
+//! Order as upstream's recommended plugins: NamespaceLifecycle, NodeRestriction, LimitRanger, ServiceAccount,
 //! DefaultTolerationSeconds, Priority, RuntimeClass, PersistentVolumeClaim protection, DefaultStorageClass,
 //! ResourceQuota last. Reads other objects only through [`crate::Lookup`].
 //! Source: kubernetes v1.36.3 plugin/pkg/admission, pkg/kubeapiserver/options/plugins.go.
 
 mod limits;
+mod node;
 mod pods;
 mod quota;
 
@@ -31,9 +32,10 @@ pub fn admit(
     cx: &Context<'_>,
     operation: Operation,
     new: &mut Dom,
-    _old: Option<Ref<'_>>,
+    old: Option<Ref<'_>>,
 ) -> Result<(), Status> {
     namespace(cx, operation, new.as_ref())?;
+    node::restrict(cx, operation, new.as_ref(), old)?;
     let pod = cx.resource.kind == "Pod" && cx.resource.storage().group.is_empty();
     if pod && operation == Operation::Create && cx.subresource.is_empty() {
         limits::apply_defaults(cx, new);

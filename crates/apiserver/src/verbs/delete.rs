@@ -146,6 +146,9 @@ impl Call {
             }
             let mut new = old.clone();
             let decided = self.mark(&mut new, old.as_ref(), options);
+            if decided == Decided::Gone && options.dry_run {
+                return Ok(Deleted::Gone(current));
+            }
             if decided == Decided::Pending || options.dry_run {
                 return Ok(Deleted::Marked(current));
             }
