@@ -45,7 +45,7 @@ const TABLE: &[(&str, u16, &str, &str)] = &[
         "POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict\n\n{\"metadata\":{\"name\":\"a\",\"nom\":\"b\"},\"dta\":1}",
         400,
         "BadRequest",
-        "strict decoding error: unknown field \"dta\", unknown field \"metadata.nom\"",
+        "strict decoding error: unknown field \"metadata.nom\", unknown field \"dta\"",
     ),
     (
         "POST /api/v1/namespaces/default/configmaps?dryRun=Some\n\n{\"metadata\":{\"name\":\"a\"}}",
