@@ -277,6 +277,24 @@ fn three_nodes_and_a_dead_one() {
     fixture.must(&["node", "start", "--name", &name, &nodes[2].name]);
 }
 
+/// What `make run` shows: three replicas on three nodes behind a Service, asked through a port of
+/// each node, and updated under load without a failed request.
+#[test]
+fn the_demo() {
+    let Some(fixture) = Fixture::new("r") else {
+        return;
+    };
+    let text = fixture.must(&["demo", "--name", &fixture.name]);
+    println!("{text}");
+    let update = text
+        .lines()
+        .find(|line| line.starts_with("Rolling update to v2: "))
+        .unwrap();
+    assert!(update.ends_with(", 0 failed"), "{update}");
+    assert!(update.contains("answered by v1") && update.contains("answered by v2"));
+    assert!(text.contains("answered by 3 pods"), "{text}");
+}
+
 /// From the host and from every node's and pod's network to every pod's port.
 #[track_caller]
 fn everyone_reaches_everyone(fixture: &Fixture, pods: &[(String, String, i64)]) {

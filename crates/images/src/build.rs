@@ -211,7 +211,9 @@ pub fn single_binary(
     write().map_err(wrong)?;
     let base = tar.finish().map_err(wrong)?;
     let files: &[(&str, u32, &[u8])] = &[(target, 0o755, &bytes)];
+    // It goes no further than this host: compression would only cost time.
     Build::new(config)
+        .uncompressed()
         .layer(base)
         .files(files)?
         .archive(&reference)

@@ -61,7 +61,7 @@ async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
     progress("applying a Deployment of three replicas and a Service");
     apply(&services, SERVICE, objects::service()).await?;
     apply(&deployments, DEPLOYMENT, objects::deployment("v1", NODES)).await?;
-    let rollout = Rollout::follow(&deployments);
+    let rollout = Rollout::follow(&deployments, &api("", "v1", "pods"));
     rollout.done(NODES).await?;
     for (resource, wide) in [("nodes", true), ("pods", true), ("services", false)] {
         print(connection, resource, wide).await?;
@@ -79,9 +79,12 @@ async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
     let load = Load::start(&targets);
     let patch = objects::deployment("v2", NODES);
     apply(&deployments, DEPLOYMENT, patch).await?;
+    // The clients ask until the last old pod has ended: that is when requests get lost.
     let updated = rollout.done(NODES).await;
+    let gone = rollout.only(NODES).await;
     let report = load.stop().await;
     updated?;
+    gone?;
     result(&format!("\nRolling update to v2: {report}"));
     print(connection, "pods", true).await?;
     if report.failed() > 0 {
@@ -106,30 +109,50 @@ async fn apply(api: &Api, name: &str, json: String) -> Result<()> {
     }
 }
 
-/// The Deployment as the API shows it.
+/// The Deployment and its pods as the API shows them.
 struct Rollout {
     cache: Cache,
+    pods: Cache,
     changed: Arc<Notify>,
     shutdown: base::Shutdown,
 }
 
 impl Rollout {
-    fn follow(deployments: &Api) -> Self {
+    fn follow(deployments: &Api, pods: &Api) -> Self {
         let shutdown = base::Shutdown::new();
         let changed = Arc::new(Notify::new());
-        let wake = changed.clone();
-        let options = ListOptions {
+        let follow = |api: &Api, options: ListOptions| {
+            let wake = changed.clone();
+            Reflector::new(api.clone(), options, Cache::new(Vec::new()))
+                .on_change(move |_| wake.notify_one())
+                .start(&shutdown)
+        };
+        let deployment = ListOptions {
             fields: format!("metadata.name={DEPLOYMENT}"),
             ..ListOptions::default()
         };
-        let cache = Reflector::new(deployments.clone(), options, Cache::new(Vec::new()))
-            .on_change(move |_| wake.notify_one())
-            .start(&shutdown);
+        let its_pods = ListOptions {
+            labels: "app=hello".to_owned(),
+            ..ListOptions::default()
+        };
         Self {
-            cache,
+            cache: follow(deployments, deployment),
+            pods: follow(pods, its_pods),
             changed,
             shutdown,
         }
+    }
+
+    /// Waits until there are no pods but `replicas`.
+    async fn only(&self, replicas: usize) -> Result<()> {
+        let gone = async {
+            while self.pods.len() != replicas {
+                self.changed.notified().await;
+            }
+        };
+        tokio::time::timeout(WITHIN, gone)
+            .await
+            .map_err(|_| anyhow!("old pods of {DEPLOYMENT} have not ended after {WITHIN:?}"))
     }
 
     /// Waits until all replicas are of the newest template and available, and no other is left.
