@@ -60,9 +60,9 @@ async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
     let services = api("", "v1", "services");
     progress("applying a Deployment of three replicas and a Service");
     apply(&services, SERVICE, objects::service()).await?;
-    apply(&deployments, DEPLOYMENT, objects::deployment("v1", NODES)).await?;
+    let first = apply(&deployments, DEPLOYMENT, objects::deployment("v1", NODES)).await?;
     let rollout = Rollout::follow(&deployments, &api("", "v1", "pods"));
-    rollout.done(NODES).await?;
+    rollout.done(first, NODES).await?;
     for (resource, wide) in [("nodes", true), ("pods", true), ("services", false)] {
         print(connection, resource, wide).await?;
     }
@@ -78,9 +78,9 @@ async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
     progress("updating the Deployment while clients go on asking");
     let load = Load::start(&targets);
     let patch = objects::deployment("v2", NODES);
-    apply(&deployments, DEPLOYMENT, patch).await?;
+    let second = apply(&deployments, DEPLOYMENT, patch).await?;
     // The clients ask until the last old pod has ended: that is when requests get lost.
-    let updated = rollout.done(NODES).await;
+    let updated = rollout.done(second, NODES).await;
     let gone = rollout.only(NODES).await;
     let report = load.stop().await;
     updated?;
@@ -93,20 +93,17 @@ async fn show(cluster: &Cluster, connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Creates an object, or changes the one that is there.
-async fn apply(api: &Api, name: &str, json: String) -> Result<()> {
+/// Creates an object, or changes the one that is there; gives its generation.
+async fn apply(api: &Api, name: &str, json: String) -> Result<i64> {
     let what = || format!("apply {} {name}", api.gvr().resource);
-    match api.create(json.clone()).await {
-        Ok(_) => Ok(()),
+    let object = match api.create(json.clone()).await {
         Err(error) if error.is_already_exists() => {
             let patch = Patch::Merge(json.into());
-            api.patch(name, "", patch)
-                .await
-                .map(drop)
-                .with_context(what)
+            api.patch(name, "", patch).await.with_context(what)?
         }
-        Err(error) => Err(error).with_context(what),
-    }
+        created => created.with_context(what)?,
+    };
+    Ok(api::meta::of(object.parse()?.as_ref()).generation())
 }
 
 /// The Deployment and its pods as the API shows them.
@@ -155,12 +152,13 @@ impl Rollout {
             .map_err(|_| anyhow!("old pods of {DEPLOYMENT} have not ended after {WITHIN:?}"))
     }
 
-    /// Waits until all replicas are of the newest template and available, and no other is left.
-    async fn done(&self, replicas: usize) -> Result<()> {
+    /// Waits until all replicas are of the newest template and available, and no other is left;
+    /// `since` is the generation that asked for it.
+    async fn done(&self, since: i64, replicas: usize) -> Result<()> {
         let complete = async {
             loop {
                 let deployment = self.cache.get(&Key::new(NAMESPACE, DEPLOYMENT));
-                if deployment.is_some_and(|deployment| is_complete(&deployment, replicas)) {
+                if deployment.is_some_and(|one| is_complete(&one, since, replicas)) {
                     return;
                 }
                 self.changed.notified().await;
@@ -182,7 +180,7 @@ impl Drop for Rollout {
 }
 
 /// Source: kubernetes v1.36 kubectl/pkg/polymorphichelpers/rollout_status.go.
-fn is_complete(deployment: &Object, replicas: usize) -> bool {
+fn is_complete(deployment: &Object, since: i64, replicas: usize) -> bool {
     let Ok(dom) = deployment.parse() else {
         return false;
     };
@@ -192,10 +190,7 @@ fn is_complete(deployment: &Object, replicas: usize) -> bool {
     };
     let count = |field: &str| status.int(field).unwrap_or(0);
     let wanted = i64::try_from(replicas).unwrap_or(i64::MAX);
-    let generation = object
-        .get("metadata")
-        .and_then(|meta| meta.int("generation"));
-    count("observedGeneration") >= generation.unwrap_or(0)
+    count("observedGeneration") >= api::meta::of(object).generation().max(since)
         && ["replicas", "updatedReplicas", "availableReplicas"]
             .iter()
             .all(|field| count(field) == wanted)
