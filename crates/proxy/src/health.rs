@@ -47,11 +47,12 @@ pub(crate) struct Health {
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("node {node} failed to start healthcheck {service:?} on port {port}: {cause}")]
+#[error("node {node} failed to start healthcheck \"{service}\" on port {port}")]
 pub(crate) struct PortError {
     pub(crate) service: ServiceKey,
     node: String,
     port: u16,
+    #[source]
     cause: io::Error,
 }
 
@@ -222,3 +223,6 @@ fn answer(key: &ServiceKey, count: usize) -> String {
         body.len()
     )
 }
+
+#[cfg(test)]
+mod tests;

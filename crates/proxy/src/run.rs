@@ -328,8 +328,12 @@ impl Shell {
                     ..Reference::default()
                 };
                 let reason = "FailedToStartServiceHealthcheck";
-                self.recorder
-                    .record(&about, EventType::Warning, reason, error.to_string());
+                self.recorder.record(
+                    &about,
+                    EventType::Warning,
+                    reason,
+                    Chain(&error).to_string(),
+                );
             }
         }
     }
