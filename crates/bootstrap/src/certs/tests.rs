@@ -66,6 +66,8 @@ fn complete_and_stable() {
         ca.crt 644
         dns-client.crt 644
         dns-client.key 600
+        kube-proxy-client.crt 644
+        kube-proxy-client.key 600
         kubelet-client.crt 644
         kubelet-client.key 600
         kubelet.crt 644
