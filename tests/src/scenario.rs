@@ -224,15 +224,35 @@ fn squeeze(line: &str) -> String {
 
 /// `...` stands for anything.
 fn matches(pattern: &str, line: &str) -> bool {
-    let mut rest = line;
-    for (index, part) in pattern.split("...").enumerate() {
+    let Some((first, others)) = pattern.split_once("...") else {
+        return pattern == line;
+    };
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
+    let (between, last) = others.rsplit_once("...").unwrap_or(("", others));
+    for part in between.split("...") {
         match rest.find(part) {
-            Some(0) => rest = &rest[part.len()..],
-            Some(at) if index > 0 => rest = &rest[at + part.len()..],
-            _ => return false,
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
         }
     }
-    rest.is_empty() || pattern.ends_with("...")
+    rest.ends_with(last)
+}
+
+#[test]
+fn patterns() {
+    for (pattern, line, expected) in [
+        ("a", "a", true),
+        ("a", "ab", false),
+        ("a...", "ab", true),
+        ("0...ff", "01fffeffff", true),
+        ("...b...c", "abxc", true),
+        ("...c...b", "abxc", false),
+        ("ab...bc", "abc", false),
+    ] {
+        assert_eq!(matches(pattern, line), expected, "{pattern} {line}");
+    }
 }
 
 /// All scenario files of a folder.

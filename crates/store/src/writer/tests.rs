@@ -164,7 +164,7 @@ fn full() {
         &[Fault::Full],
         three(),
         expect![[r#"
-            write /a: memory is full (Error code 13: database or disk is full); delete objects or raise the limit, history is given back by compaction
+            write /a: memory is full (Error code 13: database or disk is full); nothing was written: free space on its file system
             2
             3
             at 3: /b=2@2/2 /c=3@3/3
