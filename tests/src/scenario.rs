@@ -241,7 +241,7 @@ fn matches(pattern: &str, line: &str) -> bool {
 }
 
 #[test]
-fn patterns() {
+fn ends_of_patterns() {
     for (pattern, line, expected) in [
         ("a", "a", true),
         ("a", "ab", false),
