@@ -25,10 +25,11 @@ const E2E: &str = "registry.k8s.io/e2e-test-images";
 const PATHS: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Programs by name and Go package.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("agnhost", "k8s.io/kubernetes/test/images/agnhost"),
     ("nnp", "k8s.io/kubernetes/test/images/nonewprivs"),
     ("pause", "./pause"),
+    ("sh", "./sh"),
     ("sample-apiserver", "k8s.io/sample-apiserver"),
     ("etcd", "go.etcd.io/etcd/server/v3"),
     // Its folder holds files that the image serves.
@@ -42,10 +43,10 @@ pub(crate) fn run() -> Result<()> {
     let work = root.join(".build/images");
     let module = root.join("tests/conformance");
     fs::create_dir_all(work.join("bin"))?;
-    for (name, package) in &PROGRAMS[..5] {
+    for (name, package) in &PROGRAMS[..6] {
         build(&module, package, &work.join("bin").join(name))?;
     }
-    let sources = module_folder(&module, PROGRAMS[5].1)?;
+    let sources = module_folder(&module, PROGRAMS[6].1)?;
     let tools = rootfs::tools(&work)?;
     let nginx = rootfs::nginx(&work)?;
     let layout = compose(&work, &sources, &tools, &nginx)?;
@@ -92,8 +93,8 @@ fn compose(work: &Path, sources: &Path, tools: &Path, nginx: &Path) -> Result<La
     let mut layout = Layout::default();
     let tools_layer = layout.layer(Layer::of_folder(tools)?)?;
     let busybox = fs::read(tools.join("usr/bin/busybox")).context("busybox of the tools")?;
-    let shell = fs::read(tools.join("usr/bin/bash-static")).context("bash-static of the tools")?;
-    let busybox_layer = layout.layer(rootfs::busybox(&busybox, &shell)?)?;
+    let bash = fs::read(tools.join("usr/bin/bash-static")).context("bash-static of the tools")?;
+    let busybox_layer = layout.layer(rootfs::busybox(&busybox, &bash, &bin("sh")?)?)?;
 
     let mut agnhost = Layer::new();
     agnhost.file("agnhost", 0o755, &bin("agnhost")?)?;

@@ -78,8 +78,8 @@ pub(crate) fn nginx(work: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Busybox, a link an applet, and a shell.
-pub(crate) fn busybox(program: &[u8], shell: &[u8]) -> Result<Layer> {
+/// Busybox, a link an applet, and a shell that chooses between it and bash.
+pub(crate) fn busybox(program: &[u8], bash: &[u8], shell: &[u8]) -> Result<Layer> {
     let scratch = std::env::temp_dir().join(format!("busybox-{}", std::process::id()));
     fs::write(&scratch, program)?;
     fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755))?;
@@ -88,11 +88,11 @@ pub(crate) fn busybox(program: &[u8], shell: &[u8]) -> Result<Layer> {
     let mut layer = Layer::new();
     layer.file("bin/busybox", 0o755, program)?;
     for name in names? {
-        if name != "busybox" && name != "sh" {
+        if !["busybox", "bash", "sh"].contains(&name.as_str()) {
             layer.link(&format!("bin/{name}"), "busybox")?;
         }
     }
-    // Debian's ash drops variables whose names are no identifiers; specs pass such on.
+    layer.file("bin/bash", 0o755, bash)?;
     layer.file("bin/sh", 0o755, shell)?;
     layer.file("bin/printenv", 0o755, PRINTENV.as_bytes())?;
     for (path, mode) in [
