@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Gvr, LabelSelector};
-use client::{Cache, Change, Error, Key, Object, WorkQueue};
+use client::{Api, Cache, Change, Error, Key, Object, WorkQueue};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use schema::{Dom, Ref};
@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use crate::context::{Context, work};
 use crate::daemonset::fit::{Fit, bind, fit, target};
 use crate::daemonset::plan::{Plan, Set, Status, World, place, roll, status};
-use crate::informers::{BY_CONTROLLER, controller_uid, orphans_of};
+use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::amount::Amount;
-use crate::workload::claims::{Claim, Owner, claim};
+use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
 use crate::workload::pods::Pod;
@@ -144,6 +145,11 @@ fn read(set: Ref<'_>, hash: &str) -> Set {
 }
 
 impl Daemons {
+    fn api(&self, namespace: &str) -> Api {
+        let gvr = Gvr::new("apps", "v1", "daemonsets");
+        self.context.client.namespaced(&gvr, namespace)
+    }
+
     async fn sync(&self, key: &Key) -> Result<(), Error> {
         for cache in [&self.sets, &self.pods, &self.nodes, &self.revisions] {
             cache.synced().await;
@@ -178,6 +184,7 @@ impl Daemons {
         let revisions = Revisions {
             client: &self.context.client,
             cache: &self.revisions,
+            owners: "daemonsets",
             label: HASH,
         };
         let history = revisions
@@ -239,39 +246,19 @@ impl Daemons {
         owner: &Owner,
         selector: &LabelSelector,
     ) -> Result<BTreeMap<String, Vec<Pod>>, Error> {
-        let mut candidates = self.pods.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans));
-        let mut by_node: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
-        for object in candidates {
-            let Ok(dom) = object.parse() else { continue };
+        let (owners, pods) = (
+            self.api(&owner.namespace),
+            self.control.pods(&owner.namespace),
+        );
+        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
-            let matches = pod.matches(selector);
-            let patch = match claim(owner, pod.owner.as_deref(), matches, pod.deleting) {
-                Claim::Foreign => continue,
-                Claim::Mine => None,
-                Claim::Adopt => Some(owner.adoption(&pod.uid, None)),
-                Claim::Release => {
-                    let patch = owner.release(&pod.uid, None);
-                    self.control
-                        .patch(&owner.namespace, &pod.name, patch)
-                        .await?;
-                    continue;
-                }
-            };
-            if let Some(patch) = patch
-                && !self
-                    .control
-                    .patch(&owner.namespace, &pod.name, patch)
-                    .await?
-            {
-                continue;
-            }
-            if pod.has_ended() && pod.deleting {
-                continue;
-            }
-            if let Some(node) = target(dom.as_ref()) {
-                by_node.entry(node.to_owned()).or_default().push(pod);
+            let node = target(dom.as_ref()).map(str::to_owned);
+            Match::when(pod.matches(selector), || (node, pod))
+        });
+        let mut by_node: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
+        for (node, pod) in claimed.await?.into_iter().map(|claimed| claimed.what) {
+            if let Some(node) = node.filter(|_| !(pod.has_ended() && pod.deleting)) {
+                by_node.entry(node).or_default().push(pod);
             }
         }
         Ok(by_node)
@@ -423,8 +410,7 @@ impl Daemons {
     }
 
     async fn put(&self, owner: &Owner, dom: &Dom) -> Result<(), Error> {
-        let gvr = Gvr::new("apps", "v1", "daemonsets");
-        let api = self.context.client.namespaced(&gvr, &owner.namespace);
+        let api = self.api(&owner.namespace);
         let json = dom.to_json(dom.root());
         let result: Result<Object, Error> =
             api.update_subresource(&owner.name, "status", json).await;

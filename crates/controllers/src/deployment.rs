@@ -15,9 +15,10 @@ use schema::{Dom, Ref};
 use crate::context::{Context, work};
 use crate::deployment::model::{Annotations, Condition, Deployment, REVISION, ROLLBACK_TO, Set};
 use crate::deployment::plan::{Effect, Plan, plan};
-use crate::informers::{BY_CONTROLLER, controller_uid, orphans_of};
-use crate::workload::claims::{Claim, Owner, claim};
-use crate::workload::control::{Control, message, namespace_ends, patched};
+use crate::informers::{BY_CONTROLLER, controller_uid};
+use crate::workload::claiming::{Claimed, Claiming, by_labels};
+use crate::workload::claims::Owner;
+use crate::workload::control::{Control, message, namespace_ends};
 use crate::workload::template::{HASH_LABEL, hash, same, set_hash};
 use crate::workload::{Name, Owners, label_selector};
 
@@ -176,49 +177,10 @@ impl World {
 
     /// The sets that are the Deployment's.
     async fn claim(&self, owner: &Owner, selector: &api::LabelSelector) -> Result<Vec<Dom>, Error> {
-        let mut candidates = self.sets.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.sets.by_index(BY_CONTROLLER, &orphans));
-        let api = self.sets_api(&owner.namespace);
-        let mut mine = Vec::new();
-        let mut checked = false;
-        for object in candidates {
-            let Ok(set) = object.parse() else { continue };
-            let meta = api::meta::of(set.as_ref());
-            let uid = meta.controller().map(|owner| owner.uid);
-            match claim(owner, uid, meta.matches(selector), meta.is_deleting()) {
-                Claim::Foreign => {}
-                Claim::Mine => mine.push(set),
-                Claim::Adopt => {
-                    if !checked && !self.lives(owner).await? {
-                        continue;
-                    }
-                    checked = true;
-                    let patch = owner.adoption(object.uid(), None);
-                    let patch = client::Patch::Strategic(patch.into());
-                    match api.patch(object.name(), "", patch).await {
-                        Ok(adopted) => mine.extend(adopted.parse()),
-                        Err(error) => {
-                            patched(Err(error))?;
-                        }
-                    }
-                }
-                Claim::Release => {
-                    let patch = owner.release(object.uid(), None);
-                    let patch = client::Patch::Strategic(patch.into());
-                    patched(api.patch(object.name(), "", patch).await)?;
-                }
-            }
-        }
-        Ok(mine)
-    }
-
-    async fn lives(&self, owner: &Owner) -> Result<bool, Error> {
-        let fresh = self.api(&owner.namespace).find(&owner.name).await?;
-        Ok(fresh.is_some_and(|fresh| {
-            let alive = |dom: Dom| !api::meta::of(dom.as_ref()).is_deleting();
-            fresh.uid() == owner.uid && fresh.parse().is_ok_and(alive)
-        }))
+        let owners = self.api(&owner.namespace);
+        let claiming = Claiming::new(owner, owners, self.sets_api(&owner.namespace));
+        let mine = claiming.claim(&self.sets, by_labels(selector)).await?;
+        Ok(mine.into_iter().map(Claimed::newest).collect())
     }
 
     async fn apply(

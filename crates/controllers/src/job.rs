@@ -19,10 +19,11 @@ use parking_lot::Mutex;
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
-use crate::informers::{BY_CONTROLLER, controller_uid, orphans_of};
+use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::job::model::{FAILURES, FINALIZER, IGNORED_FAILURES, INDEX, Job, Pod, Status};
 use crate::job::plan::{Backoff, New, Outcome, Settlement, Step, World, decide, finish, settle};
-use crate::workload::claims::{Claim, Owner, claim};
+use crate::workload::claiming::{Claimed, Claiming, Match};
+use crate::workload::claims::Owner;
 use crate::workload::control::{Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
 use crate::workload::{Name, Owners, label_selector, template};
@@ -207,38 +208,20 @@ impl Jobs {
 
     /// The pods that are the Job's.
     async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Pod>, Error> {
-        let mut candidates = self.pods.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans));
-        let mut mine = Vec::new();
-        for mut pod in candidates.iter().filter_map(|object| Pod::of(object)) {
-            let base = &pod.base;
-            let matches = base.matches(selector);
-            match claim(owner, base.owner.as_deref(), matches, base.deleting) {
-                Claim::Foreign => {}
-                Claim::Mine => mine.push(pod),
-                Claim::Adopt => {
-                    let fresh = self.api(&owner.namespace).find(&owner.name).await?;
-                    let lives = fresh.is_some_and(|fresh| {
-                        let alive = |dom: Dom| !api::meta::of(dom.as_ref()).is_deleting();
-                        fresh.uid() == owner.uid && fresh.parse().is_ok_and(alive)
-                    });
-                    let patch = owner.adoption(&base.uid, Some(FINALIZER));
-                    let (namespace, name) = (&owner.namespace, &base.name);
-                    if lives && self.control.patch(namespace, name, patch).await? {
-                        pod.tracked = true;
-                        mine.push(pod);
-                    }
-                }
-                Claim::Release => {
-                    let patch = owner.release(&base.uid, Some(FINALIZER));
-                    self.control
-                        .patch(&owner.namespace, &base.name, patch)
-                        .await?;
-                }
-            }
-        }
-        Ok(mine)
+        let (owners, pods) = (
+            self.api(&owner.namespace),
+            self.control.pods(&owner.namespace),
+        );
+        let claiming = Claiming::new(owner, owners, pods).with_finalizer(FINALIZER);
+        let claimed = claiming.claim(&self.pods, |dom| {
+            let pod = Pod::read(dom.as_ref());
+            Match::when(pod.base.matches(selector), || pod)
+        });
+        let tracked = |claimed: Claimed<Pod>| Pod {
+            tracked: claimed.what.tracked || claimed.adopted.is_some(),
+            ..claimed.what
+        };
+        Ok(claimed.await?.into_iter().map(tracked).collect())
     }
 
     async fn step(

@@ -14,9 +14,10 @@ use client::{Cache, Error, Key, Object, WorkQueue};
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
-use crate::informers::{BY_CONTROLLER, controller_uid, orphans_of};
+use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::replicaset::plan::{Change, Set, Status};
-use crate::workload::claims::{Claim, Owner, claim};
+use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, message, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
 use crate::workload::pods::{self, Pod};
@@ -192,65 +193,29 @@ impl World {
         owner: &Owner,
         selector: &LabelSelector,
     ) -> Result<(Vec<Pod>, i64), Error> {
-        let mut candidates = self.pods.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans));
-        let (mut active, mut terminating) = (Vec::new(), 0);
-        let mut checked = false;
-        for pod in candidates.iter().filter_map(|object| Pod::of(object)) {
+        let (owners, pods) = (
+            self.api(&owner.namespace),
+            self.control.pods(&owner.namespace),
+        );
+        let mut terminating = 0;
+        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
+            let pod = Pod::read(dom.as_ref());
             let matches = pod.matches(selector);
             if pod.is_terminating() && matches && pod.owner.as_deref() == Some(&owner.uid) {
                 terminating += 1;
             }
-            if !pod.is_active() {
-                continue;
+            match pod.is_active() {
+                true => Match::when(matches, || pod),
+                false => Match::Ignored,
             }
-            let patch = match claim(owner, pod.owner.as_deref(), matches, pod.deleting) {
-                Claim::Foreign => continue,
-                Claim::Mine => {
-                    active.push(pod);
-                    continue;
-                }
-                Claim::Adopt => {
-                    // The cache may not know yet that the owner is going.
-                    if !checked && !self.lives(owner).await? {
-                        continue;
-                    }
-                    checked = true;
-                    owner.adoption(&pod.uid, None)
-                }
-                Claim::Release => {
-                    let patch = owner.release(&pod.uid, None);
-                    self.control
-                        .patch(&owner.namespace, &pod.name, patch)
-                        .await?;
-                    continue;
-                }
-            };
-            if self
-                .control
-                .patch(&owner.namespace, &pod.name, patch)
-                .await?
-            {
-                active.push(pod);
-            }
-        }
-        Ok((active, terminating))
+        });
+        let claimed = claimed.await?.into_iter();
+        Ok((claimed.map(|claimed| claimed.what).collect(), terminating))
     }
 
     fn api(&self, namespace: &str) -> client::Api {
         let gvr = Gvr::new(self.kind.group, "v1", self.kind.resource);
         self.context.client.namespaced(&gvr, namespace)
-    }
-
-    async fn lives(&self, owner: &Owner) -> Result<bool, Error> {
-        let fresh = self.api(&owner.namespace).find(&owner.name).await?;
-        Ok(fresh.is_some_and(|fresh| {
-            fresh.uid() == owner.uid
-                && fresh
-                    .parse()
-                    .is_ok_and(|dom| !api::meta::of(dom.as_ref()).is_deleting())
-        }))
     }
 
     async fn create(&self, key: &Key, owner: &Owner, set: Ref<'_>, count: usize) -> Option<Error> {

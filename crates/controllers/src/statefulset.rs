@@ -13,10 +13,11 @@ use client::{Api, Cache, DeleteOptions, Error, Key, WorkQueue};
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
-use crate::informers::{BY_CONTROLLER, controller_uid, orphans_of};
+use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::statefulset::members::{Keeper, claim_name, claim_templates, fits, keep, keeper};
 use crate::statefulset::plan::{Action, Member, Set, Status, ordinal, plan};
-use crate::workload::claims::{Claim, Owner, claim};
+use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
 use crate::workload::pods::Pod;
 use crate::workload::revisions::{HASH, HISTORY_HASH, History, Revisions};
@@ -142,6 +143,7 @@ impl Sets {
         let revisions = Revisions {
             client: &self.context.client,
             cache: &self.revisions,
+            owners: "statefulsets",
             label: HISTORY_HASH,
         };
         let history = revisions
@@ -207,42 +209,22 @@ impl Sets {
         selector: &LabelSelector,
         set: &Dom,
     ) -> Result<Vec<Member>, Error> {
-        let mut candidates = self.pods.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans));
-        let mut mine = Vec::new();
-        for object in candidates {
-            let Ok(dom) = object.parse() else { continue };
+        let owners = self.api("apps", "statefulsets", &owner.namespace);
+        let pods = self.control.pods(&owner.namespace);
+        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
-            let ordinal = ordinal(&owner.name, &pod.name);
-            let matches = ordinal.is_some() && pod.matches(selector);
-            let patch = match claim(owner, pod.owner.as_deref(), matches, pod.deleting) {
-                Claim::Foreign => continue,
-                Claim::Mine => None,
-                Claim::Adopt => Some(owner.adoption(&pod.uid, None)),
-                Claim::Release => {
-                    let patch = owner.release(&pod.uid, None);
-                    self.control
-                        .patch(&owner.namespace, &pod.name, patch)
-                        .await?;
-                    continue;
-                }
+            let number = ordinal(&owner.name, &pod.name).filter(|_| pod.matches(selector));
+            let Some(ordinal) = number else {
+                return Match::No;
             };
-            if let Some(patch) = patch
-                && !self
-                    .control
-                    .patch(&owner.namespace, &pod.name, patch)
-                    .await?
-            {
-                continue;
-            }
-            let ordinal = ordinal.unwrap_or(0);
-            mine.push(Member {
+            Match::Yes(Member {
                 fits: fits(dom.as_ref(), set.as_ref(), &owner.name, ordinal),
                 ordinal,
                 base: pod,
-            });
-        }
+            })
+        });
+        let claimed = claimed.await?.into_iter();
+        let mut mine: Vec<Member> = claimed.map(|claimed| claimed.what).collect();
         mine.sort_by_key(|member| member.ordinal);
         Ok(mine)
     }

@@ -4,6 +4,7 @@
 //! claimed, made, deleted and counted is the same for all of them and lives here.
 
 pub(crate) mod amount;
+pub(crate) mod claiming;
 pub(crate) mod claims;
 pub(crate) mod control;
 pub(crate) mod expectations;

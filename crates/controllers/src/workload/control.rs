@@ -94,7 +94,7 @@ impl Control {
         }
     }
 
-    /// Adopts or releases: false when the pod is gone or was never ours.
+    /// Takes or gives what owners hold on a pod: false when it is gone, or another by now.
     pub(crate) async fn patch(
         &self,
         namespace: &str,
@@ -102,15 +102,16 @@ impl Control {
         json: Vec<u8>,
     ) -> Result<bool, Error> {
         let patch = Patch::Strategic(json.into());
-        patched(self.pods(namespace).patch(name, "", patch).await)
+        let pod = patched(self.pods(namespace).patch(name, "", patch).await)?;
+        Ok(pod.is_some())
     }
 }
 
-/// Of a patch of owner references: false when the object is gone, or another by now.
-pub(crate) fn patched(result: Result<Object, Error>) -> Result<bool, Error> {
+/// Of a patch of owner references: none when the object is gone, or another by now.
+pub(crate) fn patched(result: Result<Object, Error>) -> Result<Option<Object>, Error> {
     match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() || error.code() == 422 => Ok(false),
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_not_found() || error.code() == 422 => Ok(None),
         Err(error) => Err(error),
     }
 }

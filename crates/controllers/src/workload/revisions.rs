@@ -6,12 +6,11 @@
 //! pkg/controller/daemon/update.go (constructHistory).
 
 use api::{Gvr, LabelSelector};
-use client::{Api, Cache, Client, DeleteOptions, Error, Patch};
+use client::{Api, Cache, Client, DeleteOptions, Error};
 use schema::{Dom, Ref};
 
-use crate::informers::{BY_CONTROLLER, orphans_of};
-use crate::workload::claims::{Claim, Owner, claim};
-use crate::workload::control::patched;
+use crate::workload::claiming::{Claimed, Claiming, by_labels};
+use crate::workload::claims::Owner;
 use crate::workload::template::{hash, same};
 
 /// The label by which DaemonSets know their revisions, and pods theirs.
@@ -41,6 +40,8 @@ pub(crate) struct History {
 pub(crate) struct Revisions<'a> {
     pub(crate) client: &'a Client,
     pub(crate) cache: &'a Cache,
+    /// The resource of their owners, in `apps/v1`.
+    pub(crate) owners: &'static str,
     pub(crate) label: &'static str,
 }
 
@@ -141,31 +142,12 @@ impl Revisions<'_> {
     }
 
     async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Revision>, Error> {
-        let mut candidates = self.cache.by_index(BY_CONTROLLER, &owner.uid);
-        let orphans = orphans_of(&owner.namespace);
-        candidates.extend(self.cache.by_index(BY_CONTROLLER, &orphans));
-        let api = self.api(&owner.namespace);
-        let mut mine = Vec::new();
-        for object in candidates {
-            let Ok(dom) = object.parse() else { continue };
-            let meta = api::meta::of(dom.as_ref());
-            let uid = meta.controller().map(|owner| owner.uid);
-            let patch = match claim(owner, uid, meta.matches(selector), meta.is_deleting()) {
-                Claim::Foreign => continue,
-                Claim::Mine => {
-                    mine.push(Revision::read(dom, self.label));
-                    continue;
-                }
-                Claim::Adopt => owner.adoption(object.uid(), None),
-                Claim::Release => owner.release(object.uid(), None),
-            };
-            let adopts = uid.is_none();
-            let patch = Patch::Strategic(patch.into());
-            if patched(api.patch(object.name(), "", patch).await)? && adopts {
-                mine.push(Revision::read(dom, self.label));
-            }
-        }
-        Ok(mine)
+        let owners = Gvr::new("apps", "v1", self.owners);
+        let owners = self.client.namespaced(&owners, &owner.namespace);
+        let claiming = Claiming::new(owner, owners, self.api(&owner.namespace));
+        let mine = claiming.claim(self.cache, by_labels(selector)).await?;
+        let read = |revision: Claimed<Dom>| Revision::read(revision.newest(), self.label);
+        Ok(mine.into_iter().map(read).collect())
     }
 
     fn body(

@@ -1,0 +1,176 @@
+//! Every kind of workload against an API that answers from a few objects: what of the orphans
+//! it patches when its cache is older than the owner.
+
+use std::sync::Arc;
+
+use base::{Clock, ManualClock, Shutdown};
+use client::{Client, Recorder};
+use expect_test::{Expect, expect};
+use http::Method;
+use parking_lot::Mutex;
+use tokio::time::Duration;
+use transport::{Body, InProcess, Request, Response, service_fn};
+
+use crate::{CONTROLLERS, Context, Informers};
+
+/// `KIND resource of the owners`; the owner `web` has the uid `u`.
+struct Row {
+    controller: &'static str,
+    owners: &'static str,
+}
+
+const ROWS: [Row; 5] = [
+    row("daemonset-controller", "/apis/apps/v1/daemonsets"),
+    row("statefulset-controller", "/apis/apps/v1/statefulsets"),
+    row("replicaset-controller", "/apis/apps/v1/replicasets"),
+    row("job-controller", "/apis/batch/v1/jobs"),
+    row("deployment-controller", "/apis/apps/v1/deployments"),
+];
+
+const fn row(controller: &'static str, owners: &'static str) -> Row {
+    Row { controller, owners }
+}
+
+/// What all may own, and nobody does.
+const ORPHANS: [(&str, &str); 3] = [
+    ("/api/v1/pods", "web-0"),
+    ("/apis/apps/v1/replicasets", "web-1"),
+    ("/apis/apps/v1/controllerrevisions", "web-2"),
+];
+
+fn owner(metadata: &str) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"web","namespace":"default","resourceVersion":"1",{metadata}}},
+        "spec":{{"replicas":1,"completions":1,"parallelism":1,
+        "selector":{{"matchLabels":{{"app":"web"}}}},
+        "template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[]}}}}}}}}"#
+    )
+}
+
+fn orphan(name: &str) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"default","uid":"{name}",
+        "resourceVersion":"1","labels":{{"app":"web"}}}},"revision":1,
+        "spec":{{"replicas":0}},"status":{{"phase":"Running"}}}}"#
+    )
+}
+
+fn answer(code: u16, body: impl Into<Body>) -> Response {
+    let response = http::Response::builder().status(code);
+    response.body(body.into()).unwrap()
+}
+
+/// Who adopts what when the caches hold an owner that lives, and `fresh` is there by now.
+#[track_caller]
+fn check(fresh: Option<&'static str>, expect: &Expect) {
+    let mut lines = String::new();
+    for row in ROWS {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let adopted = runtime.block_on(adopted(&row, fresh));
+        lines.push_str(&format!("{}: {}\n", row.controller, adopted.join(" ")));
+    }
+    expect.assert_eq(&lines);
+}
+
+async fn adopted(row: &Row, fresh: Option<&'static str>) -> Vec<String> {
+    let patched: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (seen, owners) = (patched.clone(), row.owners);
+    let streams = Arc::new(Mutex::new(Vec::new()));
+    let service = service_fn(move |request: Request| {
+        let (seen, streams) = (seen.clone(), streams.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let path = parts.uri.path();
+            match parts.method {
+                Method::GET if parts.uri.query().is_some_and(|q| q.contains("watch=true")) => {
+                    let (sender, body) = Body::channel(1);
+                    streams.lock().push(sender);
+                    answer(200, body)
+                }
+                Method::GET if path.ends_with("/web") => match fresh {
+                    Some(metadata) => answer(200, owner(metadata)),
+                    None => answer(404, Body::empty()),
+                },
+                Method::GET => {
+                    let orphans = ORPHANS.iter().filter(|(of, _)| *of == path);
+                    let mut items: Vec<String> = orphans.map(|(_, name)| orphan(name)).collect();
+                    if path == owners {
+                        items.push(owner(r#""uid":"u""#));
+                    }
+                    let items = items.join(",");
+                    let metadata = r#"{"resourceVersion":"1"}"#;
+                    answer(
+                        200,
+                        format!(r#"{{"metadata":{metadata},"items":[{items}]}}"#),
+                    )
+                }
+                method => {
+                    if method == Method::PATCH {
+                        seen.lock()
+                            .extend(path.rsplit('/').next().map(str::to_owned));
+                    }
+                    answer(200, body.collect(1 << 20).await.unwrap())
+                }
+            }
+        }
+    });
+    let transport = InProcess::new(service, http::Extensions::new());
+    let client = Client::new(Arc::new(transport), "test");
+    let shutdown = Shutdown::new();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
+    let context = Context {
+        informers: Informers::new(client.clone(), &shutdown),
+        client: client.clone(),
+        recorder: Recorder::start(client, "test", "", clock.clone(), &shutdown),
+        clock,
+        shutdown: shutdown.clone(),
+        root_ca: "CA".into(),
+        pod_ranges: Arc::default(),
+        signer: None,
+    };
+    let of_row = CONTROLLERS.iter().find(|c| c.name == row.controller);
+    (of_row.unwrap().start)(context.clone());
+    context.informers.start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shutdown.trigger();
+    let mut names = std::mem::take(&mut *patched.lock());
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn an_owner_that_lives_adopts() {
+    check(
+        Some(r#""uid":"u""#),
+        &expect![[r#"
+            daemonset-controller: web-0 web-2
+            statefulset-controller: web-0 web-2
+            replicaset-controller: web-0
+            job-controller: web-0
+            deployment-controller: web-1
+        "#]],
+    );
+}
+
+/// Whatever the cache says: who goes, went, or is another by now takes nothing in.
+#[test]
+fn an_owner_that_goes_adopts_nothing() {
+    let nothing = expect![[r#"
+        daemonset-controller: 
+        statefulset-controller: 
+        replicaset-controller: 
+        job-controller: 
+        deployment-controller: 
+    "#]];
+    check(
+        Some(r#""uid":"u","deletionTimestamp":"2026-01-02T03:04:00Z""#),
+        &nothing,
+    );
+    check(Some(r#""uid":"v""#), &nothing);
+    check(None, &nothing);
+}
