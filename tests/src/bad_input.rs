@@ -108,9 +108,9 @@ fn ranges() {
         error: pod range 10.1.0.0/23: has room for 2 nodes of /24 each; give a larger one, or fewer nodes
     "#]].assert_eq(&up(&["--pod-range", "10.1.0.0/23", "--nodes", "3"]));
     expect![[r#"
-        error: 0 nodes: is not a possible number; give --nodes from 1 to 64
+        error: 65 nodes: is not a possible number; give --nodes from 0 to 64
     "#]]
-    .assert_eq(&up(&["--nodes", "0"]));
+    .assert_eq(&up(&["--nodes", "65"]));
     assert!(!fixture.data().exists());
 }
 

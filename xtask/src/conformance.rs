@@ -5,121 +5,252 @@
 //! that `cargo xtask images` makes, and takes it down afterwards. `--list FILE` runs the specs of
 //! a list, all of which must pass; otherwise what `--focus`, `--skip`, `--focus-file` and
 //! `--filter` leave of the Conformance specs is run and counted. Ginkgo runs serial specs last,
-//! one by one. The results are printed per sig and, with `--record`, added to the ledger.
+//! one by one. With `--nodes 0` there is a control plane alone, and the list is that of the specs
+//! that need no node. The results are printed per sig and, with `--record`, added to the ledger.
+//!
+//! `--gate SECONDS` is what continuous integration runs (`gate`); `--report FOLDER` makes the
+//! table of an earlier run, or of one that was killed, from its files; `--page` only writes
+//! docs/CONFORMANCE.md again.
 
+mod cause;
 mod cluster;
+mod gate;
 mod ledger;
+mod options;
 mod outcome;
+mod page;
+mod registry;
+mod select;
 mod suite;
 mod table;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::tool::say;
+use crate::tool::{command, say};
+use ledger::Files;
+use options::{Options, Task};
+use outcome::Outcome;
 
-/// What to run, and against what.
-struct Options {
-    build: bool,
-    kubeconfig: Option<PathBuf>,
-    binaries: PathBuf,
-    list: Option<PathBuf>,
-    filter: String,
-    /// Further words for ginkgo: `--focus=…`, `--skip=…`, `--focus-file=…`.
-    selection: Vec<String>,
-    nodes: usize,
-    procs: usize,
-    timeout: String,
-    record: bool,
-}
+/// Specs that pull their images whatever the node has: they get them from a registry on loopback.
+const PULLS: [&str; 1] = [
+    "[sig-node] ImageVolume should succeed with pod and pull policy of Always [LinuxOnly] [MinimumKubeletVersion:1.35] [Conformance]",
+];
 
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the workspace's folder")?;
-    let options = parse(arguments, root)?;
+    let options = options::parse(arguments, root)?;
+    let files = Files::of(root);
     if options.build {
         suite::build(&root.join("tests/conformance"), &options.binaries)?;
+        files.write_specs(&suite::specs(&options.binaries)?)?;
     }
-    let wanted = match &options.list {
-        Some(list) => read_list(list)?,
-        None => Vec::new(),
-    };
-    let own;
-    let kubeconfig = match &options.kubeconfig {
-        Some(path) => path.clone(),
-        None => {
-            own = cluster::Cluster::start(root, options.nodes)?;
-            own.kubeconfig.clone()
+    match &options.task {
+        Task::Page => files.show(&files.read()?),
+        Task::Report(folder) => {
+            let outcomes = suite::read(folder)?;
+            finish(root, &options, &files, &outcomes, folder)
         }
-    };
-    let outcomes = suite::run(&options, &kubeconfig, &wanted)?;
-    let ledger = ledger::Ledger::open(&root.join("tests/conformance"))?;
-    let text = table::render(&outcomes, &ledger);
-    fs::write(options.binaries.join("report/table.md"), &text)?;
+        Task::Run => {
+            let wanted = match &options.list {
+                Some(list) => suite::read_list(list)?,
+                None => Vec::new(),
+            };
+            let place = Place::of(root, &options)?;
+            let limit = Duration::from_secs(options.timeout);
+            let outcomes = place.run(&options, "", &wanted, limit)?;
+            let complete = place.complete.get();
+            drop(place);
+            let folder = options.binaries.join("report");
+            finish(root, &options, &files, &outcomes, &folder)?;
+            let passed = |name: &&String| outcomes.iter().any(|o| o.name == **name && o.passed());
+            let missing: Vec<&String> = wanted.iter().filter(|name| !passed(name)).collect();
+            ensure!(
+                missing.is_empty(),
+                "{} listed specs did not pass: {missing:#?}",
+                missing.len()
+            );
+            ensure!(complete, "the run did not come to its end");
+            Ok(())
+        }
+        Task::Gate(seconds) => gate(root, &options, &files, Duration::from_secs(*seconds)),
+    }
+}
+
+/// Prints the table, keeps it beside the run's files and, if asked to, in the ledger.
+fn finish(
+    root: &Path,
+    options: &Options,
+    files: &Files,
+    outcomes: &[Outcome],
+    folder: &Path,
+) -> Result<()> {
+    let mut ledger = files.read()?;
+    let text = table::render(outcomes, &ledger);
+    fs::write(folder.join("table.md"), &text)?;
     say(&text);
     if options.record {
-        ledger.record(root, &outcomes)?;
+        let lines = ledger.add(&commit(root)?, outcomes);
+        files.write(&ledger, &lines, "")?;
     }
-    let missing: Vec<&String> = wanted
-        .iter()
-        .filter(|name| !outcomes.iter().any(|o| o.name == **name && o.passed()))
-        .collect();
+    Ok(())
+}
+
+fn gate(root: &Path, options: &Options, files: &Files, budget: Duration) -> Result<()> {
+    let mut ledger = files.read()?;
+    let commit = commit(root)?;
+    let place = Place::of(root, options)?;
+    let runner = |folder: &str, wanted: &[String], limit: Duration| {
+        place.run(options, folder, wanted, limit)
+    };
+    let verdict = gate::run(&ledger, &commit, budget, options.procs, &runner)?;
+    drop(place);
+    let text = table::render(&verdict.outcomes, &ledger);
+    let folder = options.binaries.join("report");
+    fs::write(folder.join("table.md"), &text)?;
+    say(&text);
+    let mut runs = String::new();
+    if !verdict.first.is_empty() {
+        runs.push_str(&ledger.add(&commit, &verdict.first));
+    }
+    runs.push_str(&ledger.add(&commit, &verdict.outcomes));
+    let mut suspects = String::new();
+    for (spec, log) in &verdict.suspects {
+        suspects.push_str(&ledger.suspect(spec, &commit, log).unwrap_or_default());
+    }
+    if options.record {
+        files.write(&ledger, &runs, &suspects)?;
+    } else {
+        // Continuous integration commits nothing: its log and this folder are the record.
+        fs::write(folder.join("suspects.jsonl"), &suspects)?;
+        fs::write(folder.join("runs.jsonl"), &runs)?;
+    }
+    say(&verdict.summary());
     ensure!(
-        missing.is_empty(),
-        "{} listed specs did not pass: {missing:#?}",
-        missing.len()
+        verdict.red.is_empty(),
+        "{} specs failed twice on one build: see {}",
+        verdict.red.len(),
+        folder.display()
     );
     Ok(())
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>, root: &Path) -> Result<Options> {
-    let mut options = Options {
-        build: false,
-        kubeconfig: None,
-        binaries: root.join(".build"),
-        list: None,
-        filter: "Conformance".to_owned(),
-        selection: Vec::new(),
-        nodes: 2,
-        procs: 4,
-        timeout: "2h".to_owned(),
-        record: false,
-    };
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
-        match argument.as_str() {
-            "--build" => options.build = true,
-            "--record" => options.record = true,
-            "--kubeconfig" => options.kubeconfig = Some(fs::canonicalize(value()?)?),
-            "--binaries" => options.binaries = fs::canonicalize(value()?)?,
-            "--list" => options.list = Some(PathBuf::from(value()?)),
-            "--filter" => options.filter = value()?,
-            "--focus" | "--skip" | "--focus-file" => {
-                let word = format!("{argument}={}", value()?);
-                options.selection.push(word);
-            }
-            "--nodes" => options.nodes = value()?.parse().context("--nodes")?,
-            "--procs" => options.procs = value()?.parse().context("--procs")?,
-            "--timeout" => options.timeout = value()?,
-            other => bail!(
-                "unknown option {other}; known: --build, --record, --kubeconfig, --binaries, --list, --filter, --focus, --skip, --focus-file, --nodes, --procs, --timeout"
-            ),
-        }
-    }
-    Ok(options)
+/// Where the suite runs.
+struct Place {
+    kubeconfig: PathBuf,
+    /// Names the loopback registry instead of upstream's; none where the images cannot be had.
+    repositories: Option<PathBuf>,
+    /// Somebody asked the run to stop.
+    stopped: Cell<bool>,
+    /// Every call came to its end and wrote its report.
+    complete: Cell<bool>,
+    _own: Option<cluster::Cluster>,
 }
 
-/// Names of specs, a line each; `#` begins a remark.
-fn read_list(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let names = text.lines().map(str::trim);
-    let names = names.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(names.map(str::to_owned).collect())
+impl Place {
+    fn of(root: &Path, options: &Options) -> Result<Place> {
+        if let Some(kubeconfig) = &options.kubeconfig {
+            return Ok(Place {
+                kubeconfig: kubeconfig.clone(),
+                repositories: None,
+                stopped: Cell::new(false),
+                complete: Cell::new(true),
+                _own: None,
+            });
+        }
+        let own = cluster::Cluster::start(root, options.nodes)?;
+        let repositories = match &own.archive {
+            Some(archive) => {
+                let address = registry::serve(archive)?;
+                let path = root.join(".build/repositories.yaml");
+                let text = format!("promoterE2eRegistry: {address}/e2e-test-images\n");
+                fs::write(&path, text)?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(Place {
+            kubeconfig: own.kubeconfig.clone(),
+            repositories,
+            stopped: Cell::new(false),
+            complete: Cell::new(true),
+            _own: Some(own),
+        })
+    }
+
+    /// One call of the suite, and a second one for the specs that pull.
+    fn run(
+        &self,
+        options: &Options,
+        folder: &str,
+        wanted: &[String],
+        limit: Duration,
+    ) -> Result<Vec<Outcome>> {
+        let mut call = suite::Call {
+            options,
+            kubeconfig: &self.kubeconfig,
+            folder: folder.to_owned(),
+            wanted: wanted.to_vec(),
+            without: Vec::new(),
+            repositories: None,
+            limit,
+        };
+        let Some(repositories) = &self.repositories else {
+            return self.call(&call);
+        };
+        let mut pulls = PULLS.map(str::to_owned).to_vec();
+        pulls.retain(|name| match wanted.is_empty() {
+            true => options.selects(name),
+            false => wanted.contains(name),
+        });
+        call.without.clone_from(&pulls);
+        call.wanted.retain(|name| !pulls.contains(name));
+        let mut outcomes = Vec::new();
+        if wanted.is_empty() || !call.wanted.is_empty() {
+            outcomes = self.call(&call)?;
+        }
+        if !pulls.is_empty() {
+            call.folder = format!("{folder}pulls");
+            call.wanted = pulls;
+            call.without = Vec::new();
+            call.repositories = Some(repositories.clone());
+            outcomes.extend(self.call(&call)?);
+            outcomes.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        Ok(outcomes)
+    }
+
+    /// After somebody stopped one call there is no other.
+    fn call(&self, call: &suite::Call<'_>) -> Result<Vec<Outcome>> {
+        if self.stopped.get() {
+            return Ok(Vec::new());
+        }
+        let ended = suite::run(call)?;
+        self.stopped.set(ended.stopped);
+        self.complete.set(self.complete.get() && ended.complete);
+        Ok(ended.outcomes)
+    }
+}
+
+/// The commit that is tested; `+` says that the sources differ from it.
+fn commit(root: &Path) -> Result<String> {
+    let output = command("git", root)
+        .args(["rev-parse", "--short=10", "HEAD"])
+        .output()
+        .context("run git")?;
+    let mut commit = String::from_utf8(output.stdout)?.trim().to_owned();
+    let same = command("git", root)
+        .args(["diff", "--quiet", "HEAD", "--", "crates", "Cargo.lock"])
+        .status()
+        .context("run git")?;
+    if !same.success() {
+        commit.push('+');
+    }
+    Ok(commit)
 }

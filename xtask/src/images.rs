@@ -119,6 +119,8 @@ fn compose(work: &Path, sources: &Path, tools: &Path, nginx: &Path) -> Result<La
         let mut data = Layer::new();
         let text = format!("{{\n\"image\": \"{name}.jpg\"\n}}\n");
         data.file("data.json", 0o644, text.as_bytes())?;
+        // The specs of image volumes look for the distribution of upstream's image.
+        data.file("etc/os-release", 0o644, b"NAME=\"Alpine Linux\"\n")?;
         let data = layout.layer(data)?;
         let layers = [tools_layer, agnhost_layer, data];
         layout.image(

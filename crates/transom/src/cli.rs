@@ -77,7 +77,7 @@ enum Applet {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) named: Named,
-    /// How many nodes.
+    /// How many nodes; 0 is a control plane alone.
     #[arg(long, default_value_t = 1)]
     pub(crate) nodes: usize,
     /// The kubeconfig that gets the context; the invoking user's when absent.

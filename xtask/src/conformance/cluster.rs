@@ -1,16 +1,25 @@
 //! A fresh local cluster with the suite's images, gone with the value.
+//!
+//! Its name is the clone's, so that runs of two clones do not take each other's cluster down; a
+//! lock keeps two runs of one clone apart, and what a killed run left is taken down first.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest as _, Sha256};
 
 use crate::tool::{command, say};
 
-const NAME: &str = "conformance";
-
 pub(super) struct Cluster {
     binary: PathBuf,
+    root: PathBuf,
+    name: String,
     pub(super) kubeconfig: PathBuf,
+    /// The images on this host; none where no node runs them.
+    pub(super) archive: Option<PathBuf>,
+    _lock: File,
 }
 
 impl Cluster {
@@ -18,38 +27,42 @@ impl Cluster {
         let binary = std::env::var_os("TRANSOM_BIN").map(PathBuf::from);
         let binary = binary
             .context("name a static binary in TRANSOM_BIN, or a cluster with --kubeconfig")?;
-        let images = root.join(".build/images/conformance.tar");
+        let archive = root.join(".build/images/conformance.tar");
         ensure!(
-            images.exists(),
+            nodes == 0 || archive.exists(),
             "no {}: run `cargo xtask images` first",
-            images.display()
+            archive.display()
         );
+        fs::create_dir_all(root.join(".build"))?;
+        let lock = File::create(root.join(".build/conformance.lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .context("another conformance run of this clone is under way")?;
+        let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
         let cluster = Cluster {
             binary,
+            root: root.to_owned(),
+            name: format!("conf-{:02x}{:02x}", digest[0], digest[1]),
             kubeconfig: root.join(".build/conformance.kubeconfig"),
+            archive: (nodes > 0).then_some(archive),
+            _lock: lock,
         };
-        // What a killed run left behind.
-        let _ = cluster.transom(root, &["down", "--name", NAME]);
+        let _ = cluster.transom(&["down"]);
         let kubeconfig = cluster.kubeconfig.display().to_string();
         let count = nodes.to_string();
-        let up = [
-            "up",
-            "--name",
-            NAME,
-            "--nodes",
-            &count,
-            "--kubeconfig",
-            &kubeconfig,
-        ];
-        cluster.transom(root, &up)?;
-        say("importing the images");
-        let archive = images.display().to_string();
-        cluster.transom(root, &["image", "import", &archive, "--name", NAME])?;
+        cluster.transom(&["up", "--nodes", &count, "--kubeconfig", &kubeconfig])?;
+        if let Some(archive) = &cluster.archive {
+            say("importing the images");
+            let archive = archive.display().to_string();
+            cluster.transom(&["image", "import", &archive])?;
+        }
         Ok(cluster)
     }
 
-    fn transom(&self, root: &Path, words: &[&str]) -> Result<()> {
-        let output = command(&self.binary, root).args(words).output();
+    fn transom(&self, words: &[&str]) -> Result<()> {
+        let output = command(&self.binary, &self.root)
+            .args(words)
+            .args(["--name", &self.name])
+            .output();
         let output = output.with_context(|| format!("run {}", self.binary.display()))?;
         let text = String::from_utf8_lossy(&output.stderr);
         ensure!(
@@ -64,7 +77,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = self.transom(Path::new("/"), &["down", "--name", NAME]) {
+        if let Err(error) = self.transom(&["down"]) {
             say(&format!("{error:#}"));
         }
     }

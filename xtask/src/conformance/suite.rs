@@ -1,15 +1,24 @@
 //! Upstream's programs: how they are built and how the suite is run.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
-use super::Options;
-use super::outcome::{Outcome, of_log, of_report};
+use super::ledger::names;
+use super::options::Options;
+use super::outcome::{Outcome, merge, of_log, of_report};
+use super::table;
 use crate::tool::{command, say};
 
 const VERSION: &str = "v1.36.3";
+/// Past its own timeout ginkgo cleans up and reports; a process that hangs does neither.
+const GRACE: Duration = Duration::from_secs(120);
 
 pub(super) fn build(module: &Path, binaries: &Path) -> Result<()> {
     fs::create_dir_all(binaries)?;
@@ -50,17 +59,60 @@ pub(super) fn build(module: &Path, binaries: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn run(options: &Options, kubeconfig: &Path, wanted: &[String]) -> Result<Vec<Outcome>> {
+/// The names of all Conformance specs, sorted, a line each.
+pub(super) fn specs(binaries: &Path) -> Result<String> {
+    let output = command(binaries.join("e2e.test"), binaries)
+        .arg("--list-tests")
+        .output()
+        .context("run e2e.test")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut found: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("[Conformance]"))
+        .filter_map(|line| line.split_once(": ").map(|(_, name)| name))
+        .collect();
+    ensure!(!found.is_empty(), "e2e.test --list-tests names no spec");
+    found.sort_unstable();
+    Ok(found.join("\n") + "\n")
+}
+
+/// One call of ginkgo.
+pub(super) struct Call<'a> {
+    pub(super) options: &'a Options,
+    pub(super) kubeconfig: &'a Path,
+    /// The folder below `report` that gets its files; empty for the report's own.
+    pub(super) folder: String,
+    /// Only these, by their whole names; all that the options select when empty.
+    pub(super) wanted: Vec<String>,
+    /// Not these.
+    pub(super) without: Vec<String>,
+    /// Where images have other names: the suite's KUBE_TEST_REPO_LIST.
+    pub(super) repositories: Option<PathBuf>,
+    pub(super) limit: Duration,
+}
+
+/// What a call left.
+pub(super) struct Ended {
+    pub(super) outcomes: Vec<Outcome>,
+    /// Somebody asked for it.
+    pub(super) stopped: bool,
+    /// Ginkgo wrote its report.
+    pub(super) complete: bool,
+}
+
+pub(super) fn run(call: &Call<'_>) -> Result<Ended> {
+    let options = call.options;
     let binaries = &options.binaries;
-    let output = binaries.join("report");
+    let output = binaries.join("report").join(&call.folder);
     fs::create_dir_all(&output)?;
-    let report = output.join("report.json");
-    let _ = fs::remove_file(&report);
+    for stale in ["report.json", "junit.xml"] {
+        let _ = fs::remove_file(output.join(stale));
+    }
     let mut ginkgo = command(binaries.join("ginkgo"), &output);
     ginkgo
-        .env("KUBECONFIG", kubeconfig)
+        .env("KUBECONFIG", call.kubeconfig)
         .arg(format!("--procs={}", options.procs))
-        .arg(format!("--timeout={}", options.timeout))
+        .arg(format!("--timeout={}s", call.limit.as_secs().max(1)))
         .args([
             "-v",
             "--no-color",
@@ -69,17 +121,20 @@ pub(super) fn run(options: &Options, kubeconfig: &Path, wanted: &[String]) -> Re
         ])
         .arg(format!("--label-filter={}", options.filter))
         .arg(format!("--output-dir={}", output.display()))
-        .args(&options.selection)
-        .args(
-            wanted
-                .iter()
-                .map(|name| format!("--focus={}$", quote(name))),
-        );
+        .args(named("skip", &call.without));
+    // Names and patterns of one run would be either-or.
+    match call.wanted.is_empty() {
+        true => ginkgo.args(&options.selection),
+        false => ginkgo.args(named("focus", &call.wanted)),
+    };
+    if let Some(repositories) = &call.repositories {
+        ginkgo.env("KUBE_TEST_REPO_LIST", repositories);
+    }
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
     ginkgo
         .arg(binaries.join("e2e.test"))
         .arg("--")
-        .arg(flag("kubeconfig", kubeconfig))
+        .arg(flag("kubeconfig", call.kubeconfig))
         .arg(flag("kubectl-path", &binaries.join("kubectl")))
         .arg(flag("report-dir", &output))
         .args([
@@ -92,28 +147,95 @@ pub(super) fn run(options: &Options, kubeconfig: &Path, wanted: &[String]) -> Re
     let log = fs::File::create(&path)?;
     ginkgo.stdout(log.try_clone()?).stderr(log);
     say(&format!("the suite's log is {}", path.display()));
-    let status = ginkgo
-        .status()
-        .context("run ginkgo: build it with --build")?;
-    match fs::read(&report) {
-        Ok(text) => of_report(&serde_json::from_slice(&text)?),
-        Err(_) => {
-            say(&format!(
-                "ginkgo ended with {status} and wrote no report: this is what its log says"
-            ));
-            Ok(of_log(&String::from_utf8_lossy(&fs::read(&path)?)))
-        }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (status, stopped) = runtime.block_on(watch(ginkgo, call.limit + GRACE))?;
+    let outcomes = read(&output)?;
+    let complete = output.join("report.json").exists();
+    if !complete {
+        say(&format!(
+            "ginkgo ended with {status} and wrote no report: this is what its log says"
+        ));
     }
+    if !output.join("junit.xml").exists() {
+        fs::write(output.join("junit.xml"), table::junit(&outcomes))?;
+    }
+    Ok(Ended {
+        outcomes,
+        stopped,
+        complete: complete && !stopped,
+    })
 }
 
-/// A regular expression that matches `name` alone.
-fn quote(name: &str) -> String {
-    let mut pattern = String::with_capacity(name.len() + 16);
-    for character in name.chars() {
-        if "\\.+*?()|[]{}^$".contains(character) {
-            pattern.push('\\');
+fn named<'a>(flag: &'a str, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
+    names
+        .iter()
+        .map(move |name| format!("--{flag}={}$", regex::escape(name)))
+}
+
+/// What the files of a run say, whether it came to its end or not.
+pub(super) fn read(folder: &Path) -> Result<Vec<Outcome>> {
+    let path = folder.join("e2e.log");
+    let log = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let log = of_log(&String::from_utf8_lossy(&log));
+    let report = match fs::read(folder.join("report.json")) {
+        // A process that was killed while it wrote leaves half of one.
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(report) => of_report(&report)?,
+            Err(_) => Vec::new(),
+        },
+        Err(_) => Vec::new(),
+    };
+    Ok(merge(report, log))
+}
+
+/// Waits for ginkgo. When it is over time or somebody interrupts, ginkgo is asked to stop, which
+/// lets specs clean up and reports be written, and is killed with all its processes if it does not.
+/// True if somebody asked.
+async fn watch(ginkgo: std::process::Command, limit: Duration) -> Result<(ExitStatus, bool)> {
+    let mut ginkgo = tokio::process::Command::from(ginkgo);
+    // A group of its own: a terminal's Ctrl-C reaches this process alone, and all can be killed.
+    let mut child = ginkgo
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .context("run ginkgo: build it with --build")?;
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let group = id.and_then(Pid::from_raw).context("ginkgo's process id")?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let why = tokio::select! {
+        status = child.wait() => {
+            // What a killed ginkgo left running.
+            let _ = kill_process_group(group, Signal::KILL);
+            return Ok((status.context("wait for ginkgo")?, false));
         }
-        pattern.push(character);
-    }
-    pattern
+        () = sleep(limit) => "the suite hangs past its time",
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
+        _ = hangup.recv() => "the terminal is gone",
+    };
+    say(&format!("{why}: stopping the suite"));
+    // As a terminal does it: ginkgo leaves it to its processes to stop.
+    let _ = kill_process_group(group, Signal::INT);
+    let in_time = tokio::select! {
+        status = timeout(GRACE, child.wait()) => status.ok(),
+        // Who asks twice does not want to wait.
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    let _ = kill_process_group(group, Signal::KILL);
+    let status = match in_time {
+        Some(status) => status,
+        None => child.wait().await,
+    };
+    Ok((status.context("wait for ginkgo")?, !why.contains("hangs")))
+}
+
+/// Names of specs from a file.
+pub(super) fn read_list(path: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(names(&text))
 }

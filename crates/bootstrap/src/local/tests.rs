@@ -287,7 +287,7 @@ fn refusals() {
         return;
     };
     let before = world.snapshot();
-    let mut request = world.request(0);
+    let mut request = world.request(65);
     request.ranges = Wanted {
         pods: Some("10.1.2.3/16".into()),
         ..Wanted::default()
@@ -304,8 +304,8 @@ fn refusals() {
     let text = refuse(&request);
     assert_eq!(
         text,
-        "program /absent: No such file or directory (os error 2); install it again\n0 nodes: is \
-         not a possible number; give --nodes from 1 to 64\npod range 10.1.2.3/16: has host bits \
+        "program /absent: No such file or directory (os error 2); install it again\n65 nodes: is \
+         not a possible number; give --nodes from 0 to 64\npod range 10.1.2.3/16: has host bits \
          set; did you mean 10.1.0.0/16?"
     );
     let name = Up {
