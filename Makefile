@@ -17,7 +17,7 @@ help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
 	@echo "make check  format, lints, unit tests (minutes)"
 	@echo "make test   everything that CI runs"
-	@echo "make bench  the figures of SPECIFICATION.md"
+	@echo "make bench  all figures, side by side with upstream, into docs/BENCHMARKS.md (10 minutes; with Go)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
@@ -54,9 +54,21 @@ test: test-packages kubectl
 	$(STATIC) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom SCENARIO_KUBECTL=$(CURDIR)/.build/kubectl \
 	  cargo test --profile ci --target $(HOST) --workspace
 
-bench: release
+# Upstream's control plane, for the side by side.
+UPSTREAM := .build/etcd .build/kube-apiserver .build/kube-controller-manager .build/kube-scheduler
+.build/etcd: tests/conformance/go.mod tests/conformance/go.sum
+	@mkdir -p .build
+	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly -ldflags "-s -w" -o ../../$@ go.etcd.io/etcd/server/v3
+.build/kube-%: tests/conformance/go.mod tests/conformance/go.sum
+	@mkdir -p .build
+	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../$@ k8s.io/kubernetes/cmd/kube-$*
+
+# All builds come before the first figure.
+GO := $(shell command -v go)
+bench: release $(if $(GO),$(UPSTREAM))
 	$(STATIC) cargo build --release --target $(HOST) -p benches
-	$(SUDO) $(TARGET)/release/benches
+	@$(if $(GO),true,echo "no Go here: only Transom is measured, without upstream beside it (install Go 1.26 for both)")
+	$(SUDO) $(TARGET)/release/benches all --write docs/BENCHMARKS.md --commit "$$(git rev-parse --short HEAD)" $(if $(GO),--upstream .build)
 
 # Upstream's conformance suite on a fresh local cluster: make conformance [FOCUS=…] [SKIP=…] [NODES=2] [PROCS=4]
 NODES ?= 2

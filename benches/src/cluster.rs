@@ -1,9 +1,10 @@
 //! The cluster under measurement: a folder of its own, a name with this process's id, gone with
 //! the fixture.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use client::{ListOptions, WatchEvent};
 use kubectl::Connection;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::leftovers::{PARENT, PREFIX};
 use crate::report::line;
 
 /// The image that the pods run.
@@ -26,26 +28,27 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Started {
     /// … an answer of 200 from /readyz.
     pub(crate) api_ready: Duration,
-    /// … the watch event that shows the node Ready.
+    /// … the watch event that shows the last node Ready.
     pub(crate) node_ready: Duration,
 }
 
 pub(crate) struct Fixture {
     pub(crate) name: String,
     pub(crate) binary: PathBuf,
+    nodes: usize,
     folder: tempfile::TempDir,
 }
 
 impl Fixture {
-    pub(crate) fn new(binary: PathBuf) -> Result<Self> {
-        // On a real file system: figures of a memory disk would flatter.
+    pub(crate) fn new(binary: &Path, nodes: usize) -> Result<Self> {
         let folder = tempfile::Builder::new()
-            .prefix("transom-bench")
-            .tempdir_in("/var/lib")
-            .context("create a folder in /var/lib")?;
+            .prefix(PREFIX)
+            .tempdir_in(PARENT)
+            .with_context(|| format!("create a folder in {PARENT}"))?;
         Ok(Self {
             name: format!("bench{}", std::process::id()),
-            binary,
+            binary: binary.to_owned(),
+            nodes,
             folder,
         })
     }
@@ -93,8 +96,9 @@ impl Fixture {
     /// First boot: keys, store and node are made on the way.
     pub(crate) async fn up(&self) -> Result<Started> {
         let start = Instant::now();
+        let nodes = self.nodes.to_string();
         let mut child = self
-            .command(&["up", "--name", &self.name])
+            .command(&["up", "--name", &self.name, "--nodes", &nodes])
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("run {}", self.binary.display()))?;
@@ -110,16 +114,20 @@ impl Fixture {
                 })
                 .await?;
             let mut objects = list.items;
+            let mut ready = HashSet::new();
             loop {
                 for node in objects {
                     let dom = node.parse().context("parse a node")?;
                     if api::meta::condition_is_true(dom.as_ref(), "Ready") {
-                        let node_ready = start.elapsed();
-                        return Ok(Started {
-                            api_ready,
-                            node_ready,
-                        });
+                        ready.insert(node.name().to_owned());
                     }
+                }
+                if ready.len() == self.nodes {
+                    let node_ready = start.elapsed();
+                    return Ok(Started {
+                        api_ready,
+                        node_ready,
+                    });
                 }
                 objects = match watch.next().await.context("the watch of nodes ended")?? {
                     WatchEvent::Added(node) | WatchEvent::Modified(node) => vec![node],
@@ -129,7 +137,7 @@ impl Fixture {
         };
         let seen: Result<Started> = timeout(START_WITHIN, seen)
             .await
-            .unwrap_or_else(|_| bail!("no Ready node after {START_WITHIN:?}"));
+            .unwrap_or_else(|_| bail!("not all nodes are Ready after {START_WITHIN:?}"));
         let status = timeout(START_WITHIN, child.wait()).await;
         let status = status.context("transom up does not end")?;
         let status = status.context("wait for transom up")?;

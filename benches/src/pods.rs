@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use api::Gvr;
-use client::{Api, ListOptions, Watch, WatchEvent};
+use client::{Api, Client, ListOptions, Watch, WatchEvent};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Fixture, IMAGE};
@@ -17,13 +17,7 @@ const POD_WITHIN: Duration = Duration::from_secs(15);
 pub(crate) async fn start(fixture: &Fixture) -> Result<Vec<Figure>> {
     fixture.import_image().await?;
     let client = fixture.connect()?.client;
-    let accounts = client.namespaced(&Gvr::new("", "v1", "serviceaccounts"), "default");
-    for _ in 0..100 {
-        if accounts.find("default").await?.is_some() {
-            break;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
+    service_account(&client).await?;
     let pods = client.namespaced(&Gvr::new("", "v1", "pods"), "default");
     let list = pods.list(&ListOptions::default()).await?;
     let options = ListOptions {
@@ -49,6 +43,18 @@ pub(crate) async fn start(fixture: &Fixture) -> Result<Vec<Figure>> {
         .limit(250.0),
         Figure::new(format!("{name}, p99"), "ms", percentile(&taken, 0.99)),
     ])
+}
+
+/// Pods are refused until their namespace has its service account.
+pub(crate) async fn service_account(client: &Client) -> Result<()> {
+    let accounts = client.namespaced(&Gvr::new("", "v1", "serviceaccounts"), "default");
+    for _ in 0..200 {
+        if accounts.find("default").await?.is_some() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    bail!("the namespace default has no service account after 10 s")
 }
 
 /// Creates a pod; milliseconds until the watch shows it Running.

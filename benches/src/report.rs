@@ -1,4 +1,6 @@
-//! What was measured, against what is promised.
+//! What was measured, against what is promised; on the terminal and in Markdown.
+
+use std::fmt::Write as _;
 
 /// One row.
 pub(crate) struct Figure {
@@ -33,6 +35,17 @@ impl Figure {
         self.limit = Some(limit);
         self
     }
+
+    fn missed(&self) -> bool {
+        matches!((&self.measured, self.limit), (Ok(measured), Some(limit)) if *measured > limit)
+    }
+
+    fn measured(&self) -> String {
+        match &self.measured {
+            Ok(measured) => number(*measured),
+            Err(reason) => format!("not measured: {reason}"),
+        }
+    }
 }
 
 /// All rows, in the order of measuring.
@@ -46,32 +59,57 @@ impl Report {
         self.figures.push(figure);
     }
 
+    pub(crate) fn extend(&mut self, figures: Vec<Figure>) {
+        self.figures.extend(figures);
+    }
+
+    /// Figures that could not be had.
+    pub(crate) fn missing(&self) -> usize {
+        let missing = self
+            .figures
+            .iter()
+            .filter(|figure| figure.measured.is_err());
+        missing.count()
+    }
+
     pub(crate) fn print(&self) {
         line(&format!(
-            "\n{:<42} {:<9} {:>9} {:>10}",
+            "\n{:<48} {:<9} {:>9} {:>10}",
             "FIGURE", "UNIT", "LIMIT", "MEASURED"
         ));
         for figure in &self.figures {
             let limit = figure.limit.map_or("-".to_owned(), number);
-            let measured = match &figure.measured {
-                Ok(measured) => number(*measured),
-                Err(reason) => format!("not measured: {reason}"),
-            };
-            let missed = match (&figure.measured, figure.limit) {
-                (Ok(measured), Some(limit)) if *measured > limit => "  MISSED",
-                _ => "",
-            };
+            let missed = if figure.missed() { "  MISSED" } else { "" };
             line(&format!(
-                "{:<42} {:<9} {limit:>9} {measured:>10}{missed}",
-                figure.name, figure.unit
+                "{:<48} {:<9} {limit:>9} {:>10}{missed}",
+                figure.name,
+                figure.unit,
+                figure.measured()
             ));
         }
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = "| figure | unit | limit | measured |\n|---|---|---|---|\n".to_owned();
+        for figure in &self.figures {
+            let limit = figure.limit.map_or("–".to_owned(), number);
+            let missed = if figure.missed() { " **missed**" } else { "" };
+            let measured = figure.measured().replace(['|', '\n'], " ");
+            let (name, unit) = (&figure.name, figure.unit);
+            let _ = writeln!(text, "| {name} | {unit} | {limit} | {measured}{missed} |");
+        }
+        text
     }
 }
 
 /// Three digits are more than the machine repeats.
 pub(crate) fn number(value: f64) -> String {
     match value {
+        value if value >= 10_000.0 => {
+            let whole = format!("{value:.0}");
+            let (front, back) = whole.split_at(whole.len() - 3);
+            format!("{front},{back}")
+        }
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),

@@ -14,6 +14,8 @@ use crate::cluster::Fixture;
 use crate::report::{Figure, line};
 
 const SETTLE: Duration = Duration::from_secs(10);
+/// More processes are not shown one by one.
+const SHOWN: usize = 12;
 const WATCH: Duration = Duration::from_secs(20);
 
 /// A process under measurement.
@@ -29,6 +31,21 @@ impl Process {
             name: name.to_owned(),
         }
     }
+
+    /// Inodes of the sockets that it holds; none when it has ended.
+    pub(crate) fn sockets(&self) -> Result<Vec<u64>> {
+        let folder = self.folder.join("fd");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("list {}", folder.display()))?,
+        };
+        let inode = |entry: std::io::Result<fs::DirEntry>| {
+            let target = fs::read_link(entry.ok()?.path()).ok()?;
+            let text = target.to_str()?.strip_prefix("socket:[")?;
+            text.strip_suffix(']')?.parse().ok()
+        };
+        Ok(entries.filter_map(inode).collect())
+    }
 }
 
 /// Waits, then measures.
@@ -36,9 +53,9 @@ pub(crate) async fn idle(fixture: &Fixture) -> Result<Vec<Figure>> {
     sleep(SETTLE).await;
     let processes = of_cluster(&fixture.name)?;
     let total_mib = pss_mib(&processes)?;
-    let (before, start) = (ticks(&processes), Instant::now());
+    let (before, start) = (busy(&processes), Instant::now());
     sleep(WATCH).await;
-    let used = ticks(&processes).saturating_sub(before);
+    let used = busy(&processes).saturating_sub(before);
     let share = share(used, start.elapsed());
     Ok(vec![
         Figure::new(
@@ -57,15 +74,17 @@ pub(crate) fn pss_mib(processes: &[Process]) -> Result<f64> {
     for process in processes {
         let kib = pss_kib(&process.folder)?;
         total_kib += kib;
-        line(&format!("  {:>7} KiB  {}", kib, process.name));
+        if processes.len() <= SHOWN {
+            line(&format!("  {:>7} KiB  {}", kib, process.name));
+        }
     }
     Ok(total_kib as f64 / 1024.0)
 }
 
-/// Clock ticks as a share of one core, in percent.
-pub(crate) fn share(ticks: u64, span: Duration) -> f64 {
-    let per_second = rustix::param::clock_ticks_per_second() as f64;
-    ticks as f64 / per_second / span.as_secs_f64() * 100.0
+/// A share of one core, in percent; what is less than a tick counts as one.
+pub(crate) fn share(busy: Duration, span: Duration) -> f64 {
+    let tick = 1.0 / rustix::param::clock_ticks_per_second() as f64;
+    busy.as_secs_f64().max(tick) / span.as_secs_f64() * 100.0
 }
 
 /// All whose control group carries the cluster's name.
@@ -97,8 +116,8 @@ fn pss_kib(process: &Path) -> Result<u64> {
     value.with_context(|| format!("find Pss in {}", path.display()))
 }
 
-/// User and system time so far, in clock ticks; of a process that ended: nothing.
-pub(crate) fn ticks(processes: &[Process]) -> u64 {
+/// User and system time so far; of a process that ended: none. The kernel counts in ticks of 10 ms.
+pub(crate) fn busy(processes: &[Process]) -> Duration {
     let of = |process: &Process| -> Option<u64> {
         let text = fs::read_to_string(process.folder.join("stat")).ok()?;
         // The name in brackets may hold spaces; utime and stime are fields 14 and 15 of proc(5).
@@ -108,5 +127,6 @@ pub(crate) fn ticks(processes: &[Process]) -> u64 {
         let system: u64 = fields.next()?.parse().ok()?;
         Some(user + system)
     };
-    processes.iter().filter_map(of).sum()
+    let ticks: u64 = processes.iter().filter_map(of).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }

@@ -14,12 +14,15 @@ use pki::{Ca, Identity, Profile, San, Usage};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use super::owner;
 use crate::usage::Process;
 
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long a killed program may take to be gone.
+const END_WITHIN: Duration = Duration::from_secs(5);
 const LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// Ends with the value: every child is killed.
+/// Ends with the value: every child is killed and waited for.
 pub(super) struct Upstream {
     children: Vec<(&'static str, Child)>,
     pub(super) kubeconfig: PathBuf,
@@ -92,6 +95,9 @@ impl Upstream {
             ],
         )?;
         let ready = upstream.wait_ready(begin).await?;
+        for port in [etcd, api] {
+            owner::check(port, &upstream.processes())?;
+        }
         upstream.spawn(
             binaries,
             &folder,
@@ -151,7 +157,7 @@ impl Upstream {
                     let text = fs::read_to_string(log).unwrap_or_default();
                     let lines: Vec<&str> = text.lines().collect();
                     let last = lines[lines.len().saturating_sub(5)..].join("\n");
-                    bail!("{name} ended: {status}\n{last}");
+                    bail!("{name} ended ({status}); the end of its log:\n{last}");
                 }
             }
             if let Ok(connection) = kubectl::connect(&self.kubeconfig, None) {
@@ -167,12 +173,32 @@ impl Upstream {
         }
     }
 
+    fn ended(&mut self) -> bool {
+        let mut children = self.children.iter_mut();
+        children.all(|(_, child)| !matches!(child.try_wait(), Ok(None)))
+    }
+
     pub(super) fn processes(&self) -> Vec<Process> {
         let ids = self
             .children
             .iter()
             .filter_map(|(name, child)| Some((*name, child.id()?)));
         ids.map(|(name, id)| Process::new(id, name)).collect()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.children {
+            // It may have ended by itself.
+            let _ = child.start_kill();
+        }
+        let step = Duration::from_millis(10);
+        let mut waited = Duration::ZERO;
+        while waited < END_WITHIN && !self.ended() {
+            std::thread::sleep(step);
+            waited += step;
+        }
     }
 }
 
