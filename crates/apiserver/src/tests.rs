@@ -3,4 +3,5 @@
 mod bad_input;
 mod basics;
 mod harness;
+mod streams;
 mod webhooks;

@@ -33,29 +33,41 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
     let extensions = request.extensions_mut();
     extensions.remove::<crate::UserInfo>();
     request.headers_mut().remove(http::header::AUTHORIZATION);
-    let response = match transport::streams::proxy_upgrade(request, kubelets.as_ref()).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::warn!(err = %base::Chain(&error), "kubelet");
-            return Err(Status::internal(&format!(
-                "error dialing backend: {}",
-                base::Chain(&error)
-            )));
-        }
-    };
-    if is_log && !(response.status().is_success() || response.status().is_informational()) {
-        return Err(refusal(&call, response).await);
+    if is_log && transport::streams::is_websocket(request.headers()) {
+        // The kubelet knows plain logs only: the upgrade is between the client and us.
+        let mut plain = Request::new(transport::Body::empty());
+        *plain.uri_mut() = request.uri().clone();
+        let answer = kubelets
+            .call(plain)
+            .await
+            .map_err(|error| no_answer(&error))?;
+        let answer = checked(&call, answer).await?;
+        return Ok(transport::streams::serve_body(request, answer.into_body()));
+    }
+    let answer = transport::streams::proxy_upgrade(request, kubelets.as_ref()).await;
+    let response = answer.map_err(|error| no_answer(&error))?;
+    if is_log {
+        return checked(&call, response).await;
     }
     Ok(response)
 }
 
-/// What a kubelet's refusal is to the client.
+fn no_answer(error: &transport::TransportError) -> Status {
+    let text = base::Chain(error).to_string();
+    tracing::warn!(err = %text, "kubelet");
+    Status::internal(&format!("error dialing backend: {text}"))
+}
+
+/// A log, or what a kubelet's refusal is to the client.
 /// Source: kubernetes v1.36.3 apiserver/pkg/registry/generic/rest/response_checker.go.
-async fn refusal(call: &Call, response: Response) -> Status {
+async fn checked(call: &Call, response: Response) -> Result<Response, Status> {
     let code = response.status();
+    if code.is_success() || code.is_informational() {
+        return Ok(response);
+    }
     let body = response.into_body().collect(TEXT_BYTES).await;
     let text = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
-    match code.as_u16() {
+    Err(match code.as_u16() {
         400 => Status::bad_request(&text),
         500 => Status::internal(&text),
         404 => {
@@ -66,7 +78,7 @@ async fn refusal(call: &Call, response: Response) -> Status {
             Status::other(404, "NotFound", &message)
         }
         code => Status::other(code, "Unknown", &text),
-    }
+    })
 }
 
 /// Asks admission hooks about a connection, which the options of its kind describe.

@@ -15,6 +15,11 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new() -> Harness {
+        Self::with(|_| {})
+    }
+
+    /// A server whose configuration is not the plain one.
+    pub(super) fn with(change: impl FnOnce(&mut Config)) -> Harness {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -23,9 +28,9 @@ impl Harness {
             Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
         let store = store::Store::in_memory(Arc::clone(&clock));
         let server = runtime.block_on(async {
-            Server::open(Config::new(store, clock, Shutdown::new()))
-                .await
-                .unwrap()
+            let mut config = Config::new(store, clock, Shutdown::new());
+            change(&mut config);
+            Server::open(config).await.unwrap()
         });
         Harness { server, runtime }
     }
@@ -41,15 +46,7 @@ impl Harness {
             request = request.header(key, value);
         }
         let request = request.body(Body::from(body.trim().to_owned())).unwrap();
-        let admin = UserInfo {
-            name: "admin".to_owned(),
-            groups: vec![
-                "system:masters".to_owned(),
-                "system:authenticated".to_owned(),
-            ],
-            ..UserInfo::default()
-        };
-        let service = self.server.as_user(admin);
+        let service = self.admin();
         self.runtime.block_on(async {
             let response = service.call(request).await;
             let (parts, mut body) = response.into_parts();
@@ -66,6 +63,22 @@ impl Harness {
                 String::from_utf8_lossy(&all).into_owned(),
             )
         })
+    }
+
+    /// The server as who may do everything sees it.
+    pub(super) fn admin(&self) -> Arc<dyn Service> {
+        self.server.as_user(UserInfo {
+            name: "admin".to_owned(),
+            groups: vec![
+                "system:masters".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
+            ..UserInfo::default()
+        })
+    }
+
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Serves over plain HTTP; the origin of its URLs.

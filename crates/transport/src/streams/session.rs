@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -260,27 +262,40 @@ async fn goodbye(mut writer: Writer, mut reader: Reader) {
     let _ = tokio::time::timeout(GOODBYE, rest).await;
 }
 
-/// Streams that a WebSocket client only reads: logs (`binary.k8s.io`, or no name), one message a
-/// chunk.
+/// A stream in the encoding of this name.
+const BASE64_READER: &str = "base64.binary.k8s.io";
+
+/// Streams that a WebSocket client only reads, as logs: one message a chunk after an empty one that
+/// says that the stream is open. Bytes for `binary.k8s.io` and clients that name no protocol, text
+/// for `base64.binary.k8s.io`.
+/// Source: kubernetes v1.36.3 staging/src/k8s.io/streaming/pkg/httpstream/wsstream/stream.go.
 pub fn serve_body(mut request: Request, mut body: Body) -> Response {
-    let accepted = match accept(&mut request, &["binary.k8s.io", ""]) {
+    let accepted = match accept(&mut request, &["binary.k8s.io", BASE64_READER, ""]) {
         Ok(accepted) => accepted,
         Err(refusal) => return *refusal,
     };
-    let (response, _, open) = accepted.split();
+    let (response, protocol, open) = accepted.split();
     detached("websocket-body", async move {
         let Ok(socket) = open.await else {
             return;
         };
         let (mut writer, mut reader) = socket.split();
-        loop {
-            tokio::select! {
-                chunk = body.next() => match chunk {
-                    Some(Ok(chunk)) => if !writer.send(chunk).await { return },
-                    _ => break,
-                },
-                message = reader.next() => if message.is_none() { return },
+        let mut next = Some(Bytes::new());
+        while let Some(chunk) = next.take() {
+            let sent = if protocol == BASE64_READER {
+                writer.send_text(STANDARD.encode(&chunk)).await
+            } else {
+                writer.send(chunk).await
+            };
+            if !sent {
+                return;
             }
+            next = loop {
+                tokio::select! {
+                    chunk = body.next() => break chunk.and_then(Result::ok),
+                    message = reader.next() => if message.is_none() { return },
+                }
+            };
         }
         goodbye(writer, reader).await;
     });

@@ -129,22 +129,32 @@ async fn unknown_protocols_are_refused_by_name() {
         .assert_eq(std::str::from_utf8(&body).unwrap());
 }
 
+/// The empty message comes first, so that a client knows that the stream is open.
 #[tokio::test]
 async fn logs_over_websocket() {
     let service = service_fn(|request: Request| async move {
         serve_body(request, Body::slices(["one\n".into(), "two\n".into()]))
     });
     let server = InProcess::new(service, http::Extensions::new());
-    let (socket, protocol) = connect(&server, exec_request(""), &["binary.k8s.io"])
-        .await
-        .unwrap();
-    assert_eq!(protocol, "binary.k8s.io");
-    let (_writer, mut reader) = socket.split();
-    let mut all = Vec::new();
-    while let Some(message) = reader.next().await {
-        all.extend_from_slice(&message);
+    for (offered, expected) in [
+        (
+            &["binary.k8s.io"][..],
+            r#"binary.k8s.io ["", "one\n", "two\n"]"#,
+        ),
+        (&[], r#" ["", "one\n", "two\n"]"#),
+        (
+            &["base64.binary.k8s.io", "binary.k8s.io"],
+            r#"base64.binary.k8s.io ["", "b25lCg==", "dHdvCg=="]"#,
+        ),
+    ] {
+        let (socket, protocol) = connect(&server, exec_request(""), offered).await.unwrap();
+        let (_writer, mut reader) = socket.split();
+        let mut all = Vec::new();
+        while let Some(message) = reader.next().await {
+            all.push(String::from_utf8(message.to_vec()).unwrap());
+        }
+        assert_eq!(format!("{protocol} {all:?}"), expected);
     }
-    assert_eq!(all, b"one\ntwo\n");
 }
 
 #[test]

@@ -259,6 +259,11 @@ impl Writer {
         self.sink.send(Message::Binary(message)).await.is_ok()
     }
 
+    /// Sends one text message. `false`: the connection is gone.
+    pub async fn send_text(&mut self, message: String) -> bool {
+        self.sink.send(Message::text(message)).await.is_ok()
+    }
+
     /// Tells the peer that this was all.
     pub async fn close(&mut self) {
         // Clients take a close without a code for a broken stream.
