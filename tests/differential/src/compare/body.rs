@@ -103,13 +103,11 @@ fn is_age(cell: &Value) -> bool {
     })
 }
 
+/// Told of a place where two values differ; `None` is what is absent.
+pub(crate) type Note<'n> = dyn FnMut(&str, Option<&Value>, Option<&Value>) + 'n;
+
 /// Calls `note` for every place where two values differ, with `None` for what is absent.
-pub(crate) fn values(
-    path: &str,
-    a: &Value,
-    b: &Value,
-    note: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
-) {
+pub(crate) fn values(path: &str, a: &Value, b: &Value, note: &mut Note<'_>) {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             for (key, a) in a {
@@ -159,7 +157,7 @@ fn named(
     path: &str,
     (a, mine): (&[Value], &[&str]),
     (b, other): (&[Value], &[&str]),
-    note: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
+    note: &mut Note<'_>,
 ) {
     for (name, a) in mine.iter().zip(a) {
         let path = format!("{path}[{name}]");

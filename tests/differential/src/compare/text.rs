@@ -102,7 +102,8 @@ pub(crate) fn shape(text: &str) -> String {
     let mut digits = false;
     let mut escaped = false;
     for character in text.chars() {
-        let skipped = std::mem::replace(&mut escaped, quoted && character == '\\' && !escaped);
+        let skipped = escaped;
+        escaped = quoted && character == '\\' && !skipped;
         match character {
             '"' if !skipped => {
                 quoted = !quoted;

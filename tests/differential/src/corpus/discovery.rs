@@ -54,7 +54,7 @@ pub(super) fn cases(kinds: &[Kind]) -> Vec<Case> {
             cases.push(Case::new("discovery", "", method, path));
         }
     }
-    let mut paths: Vec<String> = kinds.iter().map(|kind| prefix(kind)).collect();
+    let mut paths: Vec<String> = kinds.iter().map(prefix).collect();
     paths.extend(
         [
             "/apis/authentication.k8s.io/v1",
