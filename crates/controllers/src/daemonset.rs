@@ -81,12 +81,7 @@ pub(crate) fn start(context: Context) {
     let pods = pods.index(BY_CONTROLLER, controller_uid);
     let pods = pods.on_change(move |change| {
         let told = of_pod.told(change);
-        if let Some(owner) = &told.created {
-            seen.created(owner, 1);
-        }
-        if let Some(owner) = &told.deleted {
-            seen.deleted(owner, change.object().uid());
-        }
+        seen.hear(&told, change.object().uid());
         for owner in told.touched {
             add.add(Name(owner));
         }

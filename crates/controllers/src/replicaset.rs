@@ -107,12 +107,7 @@ fn start(context: Context, kind: &'static Kind) {
     let pods = pods.index(BY_CONTROLLER, controller_uid);
     let pods = pods.on_change(move |change| {
         let told = owners.told(change);
-        if let Some(owner) = &told.created {
-            seen.created(owner, 1);
-        }
-        if let Some(owner) = &told.deleted {
-            seen.deleted(owner, change.object().uid());
-        }
+        seen.hear(&told, change.object().uid());
         for owner in told.touched {
             add.add(Name(owner));
         }

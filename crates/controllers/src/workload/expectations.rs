@@ -15,6 +15,8 @@ use client::Key;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::workload::Told;
+
 /// Upstream's ExpectationsTimeout.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -69,6 +71,16 @@ impl Expectations {
         }
     }
 
+    /// What a change of the dependent with `uid` shows to have happened.
+    pub(crate) fn hear(&self, told: &Told, uid: &str) {
+        if let Some(owner) = &told.created {
+            self.created(owner, 1);
+        }
+        if let Some(owner) = &told.deleted {
+            self.deleted(owner, uid);
+        }
+    }
+
     /// The owner is gone.
     pub(crate) fn forget(&self, owner: &Key) {
         self.entries.lock().remove(owner);
@@ -93,6 +105,25 @@ mod tests {
         expectations.deleted(&key, "b");
         assert!(!expectations.satisfied(&key));
         tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+        assert!(expectations.satisfied(&key));
+    }
+
+    #[test]
+    fn what_is_told_is_seen() {
+        let expectations = Expectations::default();
+        let key = Key::new("default", "web");
+        expectations.expect(&key, 1, ["a".to_owned()]);
+        let told = Told {
+            deleted: Some(key.clone()),
+            ..Told::default()
+        };
+        expectations.hear(&told, "a");
+        assert!(!expectations.satisfied(&key));
+        let told = Told {
+            created: Some(key.clone()),
+            ..Told::default()
+        };
+        expectations.hear(&told, "b");
         assert!(expectations.satisfied(&key));
     }
 }
