@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::Gvr;
 use base::Chain;
 use client::{Error, Key, Object, WorkQueue};
+use futures_util::future::BoxFuture;
 use http::Method;
 use pki::{Csr, Usage};
 use schema::{Dom, Ref};
@@ -41,26 +42,32 @@ fn watch(context: &Context) -> (Facts<Request>, Queue) {
     (requests, queue)
 }
 
-/// Approves what kubelets ask for themselves, if their rights say so.
-pub(crate) fn start_approving(context: Context) {
+/// What is done about one request.
+type Step = for<'a> fn(&'a Context, &'a Request, &'a Object) -> BoxFuture<'a, Result<(), Error>>;
+
+/// Takes `step` for every request that came or changed and is still there.
+fn start(task: &'static str, context: Context, step: Step) {
     let (requests, queue) = watch(&context);
     let own = context.clone();
-    work(
-        "certificatesigningrequest-approving-controller",
-        &context,
-        &queue,
-        move |name| {
-            let (context, requests) = (own.clone(), requests.clone());
-            async move {
-                requests.synced().await;
-                let key = Key::new("", name);
-                match (requests.get(&key), requests.object(&key)) {
-                    (Some(request), Some(object)) => approve(&context, &request, &object).await,
-                    _ => Ok(()),
-                }
+    work(task, &context, &queue, move |name| {
+        let (context, requests) = (own.clone(), requests.clone());
+        async move {
+            requests.synced().await;
+            let key = Key::new("", name);
+            match (requests.get(&key), requests.object(&key)) {
+                (Some(request), Some(object)) => step(&context, &request, &object).await,
+                _ => Ok(()),
             }
-        },
-    );
+        }
+    });
+}
+
+/// Approves what kubelets ask for themselves, if their rights say so.
+pub(crate) fn start_approving(context: Context) {
+    let task = "certificatesigningrequest-approving-controller";
+    start(task, context, |context, request, object| {
+        Box::pin(approve(context, request, object))
+    });
 }
 
 /// Signs what is approved.
@@ -68,24 +75,10 @@ pub(crate) fn start_signing(context: Context) {
     if context.signer.is_none() {
         return;
     }
-    let (requests, queue) = watch(&context);
-    let own = context.clone();
-    work(
-        "certificatesigningrequest-signing-controller",
-        &context,
-        &queue,
-        move |name| {
-            let (context, requests) = (own.clone(), requests.clone());
-            async move {
-                requests.synced().await;
-                let key = Key::new("", name);
-                match (requests.get(&key), requests.object(&key)) {
-                    (Some(request), Some(object)) => sign(&context, &request, &object).await,
-                    _ => Ok(()),
-                }
-            }
-        },
-    );
+    let task = "certificatesigningrequest-signing-controller";
+    start(task, context, |context, request, object| {
+        Box::pin(sign(context, request, object))
+    });
 }
 
 /// Deletes what nobody needs any more.
