@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use schema::Dom;
 use tokio::sync::mpsc;
 
-use crate::{Client, Error, Patch};
+use crate::{Client, Error, Key, Patch};
 
 const QUEUE_LIMIT: usize = 1000;
 const REMEMBERED_LIMIT: usize = 4096;
@@ -37,6 +37,30 @@ pub struct Reference {
     pub resource_version: String,
     /// `spec.containers{app}` for a container of a pod.
     pub field_path: String,
+}
+
+impl Reference {
+    /// An object by its kind, its key and its uid.
+    pub fn new(api_version: &str, kind: &str, key: &Key, uid: &str) -> Self {
+        Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: uid.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A pod.
+    pub fn pod(key: &Key, uid: &str) -> Self {
+        Self::new("v1", "Pod", key, uid)
+    }
+
+    /// A node.
+    pub fn node(name: &str, uid: &str) -> Self {
+        Self::new("v1", "Node", &Key::new("", name), uid)
+    }
 }
 
 /// Normal or Warning.

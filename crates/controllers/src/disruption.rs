@@ -125,11 +125,7 @@ impl Shell {
         let now = self.context.clock.now();
         let plan = plan(&budget, &pods, scale.pods, now);
         for pod in &plan.overdue {
-            let about = endpoint::about(
-                "Pod",
-                &Key::new(key.namespace.as_str(), &pod.name),
-                &pod.uid,
-            );
+            let about = Reference::pod(&Key::new(key.namespace.as_str(), &pod.name), &pod.uid);
             let text = format!("Pod was expected by PDB {key} to be deleted but it wasn't");
             self.context
                 .recorder
@@ -199,10 +195,8 @@ impl Shell {
     }
 
     fn tell(&self, budget: &Budget, kind: EventType, reason: &str, message: String) {
-        let about = Reference {
-            api_version: "policy/v1".to_owned(),
-            ..endpoint::about("PodDisruptionBudget", &budget.key, &budget.uid)
-        };
+        let budgets = "PodDisruptionBudget";
+        let about = Reference::new("policy/v1", budgets, &budget.key, &budget.uid);
         self.context.recorder.record(&about, kind, reason, message);
     }
 }

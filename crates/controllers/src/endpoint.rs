@@ -25,7 +25,6 @@ mod write;
 pub(crate) use endpoints_sync::start as start_endpoints;
 pub(crate) use mirror_sync::start as start_mirroring;
 pub(crate) use pod::{Owner, Pod, pods};
-pub(crate) use slice_sync::about;
 pub(crate) use slice_sync::start as start_slices;
 
 #[cfg(test)]

@@ -209,14 +209,7 @@ impl World {
                 Err(error) if error.is_not_found() || error.is_conflict() => continue,
                 Err(error) => return Err(error),
             }
-            let about = Reference {
-                api_version: "v1".to_owned(),
-                kind: "Pod".to_owned(),
-                namespace: pod.key.namespace.clone(),
-                name: pod.key.name.clone(),
-                uid: pod.uid.clone(),
-                ..Reference::default()
-            };
+            let about = Reference::pod(&pod.key, &pod.uid);
             let (reason, message) = ("NodeNotReady", "Node is not ready");
             self.context
                 .recorder
@@ -256,13 +249,7 @@ impl World {
 }
 
 fn tell(context: &Context, node: &Node, reason: &str, message: String) {
-    let about = Reference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.name.clone(),
-        uid: node.uid.clone(),
-        ..Reference::default()
-    };
+    let about = Reference::node(&node.name, &node.uid);
     context
         .recorder
         .record(&about, EventType::Normal, reason, message);

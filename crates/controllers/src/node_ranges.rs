@@ -81,13 +81,7 @@ impl Shares {
             return Ok(());
         }
         let Some(chosen) = self.choose(name) else {
-            let about = Reference {
-                api_version: "v1".to_owned(),
-                kind: "Node".to_owned(),
-                name: name.to_owned(),
-                uid: node.uid.clone(),
-                ..Reference::default()
-            };
+            let about = Reference::node(name, &node.uid);
             let reason = "CIDRNotAvailable";
             let message = format!("Node {name} status is now: {reason}");
             self.context

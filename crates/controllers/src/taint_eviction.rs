@@ -140,14 +140,7 @@ impl Evictions {
     }
 
     fn tell(&self, key: &Key, uid: &str, message: String) {
-        let about = Reference {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            uid: uid.to_owned(),
-            ..Reference::default()
-        };
+        let about = Reference::pod(key, uid);
         self.context
             .recorder
             .record(&about, EventType::Normal, EVENT, message);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use api::Gvr;
 use base::Chain;
-use client::{DeleteOptions, Error, EventType, Key, Object, WorkQueue};
+use client::{DeleteOptions, Error, EventType, Key, Object, Reference, WorkQueue};
 use parking_lot::Mutex;
 use schema::Dom;
 
@@ -15,7 +15,7 @@ use crate::context::{Context, work};
 use crate::endpoint::endpoints_plan::{Endpoints, plan};
 use crate::endpoint::pod::Pod;
 use crate::endpoint::service::Service;
-use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, about, watch_services_and_pods};
+use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, watch_services_and_pods};
 use crate::endpoint::subsets;
 use crate::endpoint::trigger::{self, TriggerTimes};
 use crate::endpoint::write::put_map;
@@ -158,7 +158,7 @@ impl Shell {
                 format!("Failed to update endpoint {key}: {cause}"),
             ),
         };
-        let about = about("Endpoints", key, &service.uid);
+        let about = Reference::new("v1", "Endpoints", key, &service.uid);
         self.context
             .recorder
             .record(&about, EventType::Warning, reason, message);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use api::Gvr;
-use client::{Error, EventType, Key, WorkQueue};
+use client::{Error, EventType, Key, Reference, WorkQueue};
 use parking_lot::Mutex;
 
 use crate::context::{Context, work};
@@ -15,7 +15,7 @@ use crate::endpoint::endpoints_sync::endpoints;
 use crate::endpoint::mirror_plan::{CONTROLLER, MAX, Plan, may_mirror, plan};
 use crate::endpoint::service::Service;
 use crate::endpoint::slice::Slice;
-use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, about, bin, services, watch_slices};
+use crate::endpoint::slice_sync::{BEHIND_AT_MOST, Queue, bin, services, watch_slices};
 use crate::endpoint::tracker::Tracker;
 use crate::endpoint::write::{Owner, Writes, send};
 use crate::facts::Facts;
@@ -120,7 +120,7 @@ impl Mirror {
     }
 
     fn report(&self, key: &Key, uid: &str, plan: &Plan) {
-        let about = about("Endpoints", key, uid);
+        let about = Reference::new("v1", "Endpoints", key, uid);
         let warn = |reason, message: String| {
             self.context
                 .recorder

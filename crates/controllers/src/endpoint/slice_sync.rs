@@ -255,7 +255,7 @@ impl Slices {
                 "Error updating Endpoint Slices for Service {key}: {}",
                 Chain(error)
             );
-            let about = about("Service", key, &service.uid);
+            let about = Reference::new("v1", "Service", key, &service.uid);
             let reason = "FailedToUpdateEndpointSlices";
             self.context
                 .recorder
@@ -277,16 +277,5 @@ impl Slices {
         {
             self.queue.add(service.clone());
         }
-    }
-}
-
-pub(crate) fn about(kind: &str, key: &Key, uid: &str) -> Reference {
-    Reference {
-        api_version: "v1".to_owned(),
-        kind: kind.to_owned(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        uid: uid.to_owned(),
-        ..Reference::default()
     }
 }

@@ -105,14 +105,7 @@ impl Writer {
     }
 
     fn event(&self, pod: &PodInfo, kind: EventType, reason: &str, message: &str) {
-        let about = Reference {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            namespace: pod.key.namespace.clone(),
-            name: pod.key.name.clone(),
-            uid: pod.uid.clone(),
-            ..Reference::default()
-        };
+        let about = Reference::pod(&pod.key, &pod.uid);
         self.recorder.record(&about, kind, reason, cut(message));
     }
 
