@@ -22,6 +22,7 @@ pub(crate) use dispatch::{Subject, options};
 pub(crate) use matching::Operation;
 
 use crate::Server;
+use crate::follow::Follower;
 use config::Hook;
 
 /// Where configurations are stored, mutating first.
@@ -65,34 +66,12 @@ pub(crate) fn start(server: &Arc<Server>) {
     server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
     for prefix in PREFIXES {
         let key = crate::object::key(&server.config.root, prefix, "", "");
-        let mut watcher = match server.config.store.watch(&key, from) {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::error!(err = %base::Chain(&error), "webhook configurations cannot be followed");
-                return;
-            }
-        };
-        let weak = Arc::downgrade(server);
-        let shutdown = server.config.shutdown.clone();
-        let _detached = tasks::spawn("webhook-configurations", &shutdown, async move {
-            loop {
-                match watcher.next().await {
-                    Ok(batch) if batch.events.is_empty() => continue,
-                    Ok(_) => {}
-                    Err(store::StoreError::Compacted { .. }) => {
-                        let Some(server) = weak.upgrade() else { return };
-                        let from = server.config.store.current_revision();
-                        match server.config.store.watch(&key, from) {
-                            Ok(again) => watcher = again,
-                            Err(_) => return,
-                        }
-                    }
-                    Err(_) => return,
-                }
-                let Some(server) = weak.upgrade() else { return };
-                server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
-            }
+        let follower = Follower::new(server.config.store.clone(), key, from);
+        let (weak, shutdown) = (Arc::downgrade(server), server.config.shutdown.clone());
+        let followed = follower.run(weak, shutdown.clone(), |server| async move {
+            server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
         });
+        let _detached = tasks::spawn("webhook-configurations", &shutdown, followed);
     }
 }
 

@@ -20,6 +20,7 @@ use schema::{Dom, Ref};
 
 use crate::Server;
 use crate::catalog::Catalog;
+use crate::follow::Follower;
 
 /// Where definitions are stored.
 pub(crate) const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions";
@@ -95,37 +96,16 @@ pub(crate) fn start(server: &Arc<Server>) {
     let from = server.config.store.current_revision();
     let definitions = reload(server);
     let prefix = crate::object::key(&server.config.root, PREFIX, "", "");
-    let watcher = match server.config.store.watch(&prefix, from) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::error!(err = %base::Chain(&error), "definitions cannot be followed");
-            return;
-        }
-    };
-    let weak = Arc::downgrade(server);
-    let shutdown = server.config.shutdown.clone();
-    let _detached = tasks::spawn("custom-resources", &shutdown, async move {
-        let mut watcher = watcher;
+    let follower = Follower::new(server.config.store.clone(), prefix, from);
+    let (weak, shutdown) = (Arc::downgrade(server), server.config.shutdown.clone());
+    let _detached = tasks::spawn("custom-resources", &shutdown.clone(), async move {
         if let Some(server) = weak.upgrade() {
             status::settle(&server, &definitions).await;
         }
-        loop {
-            match watcher.next().await {
-                Ok(batch) if batch.events.is_empty() => continue,
-                Ok(_) => {}
-                Err(store::StoreError::Compacted { .. }) => {
-                    let Some(server) = weak.upgrade() else { return };
-                    let from = server.config.store.current_revision();
-                    match server.config.store.watch(&prefix, from) {
-                        Ok(again) => watcher = again,
-                        Err(_) => return,
-                    }
-                }
-                Err(_) => return,
-            }
-            let Some(server) = weak.upgrade() else { return };
+        let followed = follower.run(weak, shutdown, |server| async move {
             let definitions = reload(&server);
             status::settle(&server, &definitions).await;
-        }
+        });
+        followed.await;
     });
 }

@@ -17,6 +17,7 @@ mod custom;
 mod discovery;
 mod filters;
 mod flight;
+mod follow;
 mod health;
 mod lookup;
 mod negotiate;
