@@ -120,6 +120,17 @@ pub struct Cluster {
     pub stopped: bool,
 }
 
+impl Cluster {
+    /// The node of that name; the error names those there are.
+    pub fn node(&self, name: &str) -> Result<&NodeInfo, Error> {
+        let found = self.nodes.iter().find(|node| node.name == name);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            no_node(&self.name, name, &known)
+        })
+    }
+}
+
 /// A node as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInfo {
@@ -279,11 +290,15 @@ fn node_of(place: &Place, node: &str) -> Result<(State, usize), Error> {
         .ok_or_else(|| Error::NoCluster(place.name.clone()))?;
     match state.nodes.iter().position(|known| known == node) {
         Some(index) => Ok((state, index)),
-        None => Err(Error::NoNode {
-            cluster: place.name.clone(),
-            node: node.to_owned(),
-            known: state.nodes.join(", "),
-        }),
+        None => Err(no_node(&place.name, node, &state.nodes)),
+    }
+}
+
+fn no_node(cluster: &str, node: &str, known: &[impl std::borrow::Borrow<str>]) -> Error {
+    Error::NoNode {
+        cluster: cluster.to_owned(),
+        node: node.to_owned(),
+        known: known.join(", "),
     }
 }
 

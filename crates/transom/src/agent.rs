@@ -1,5 +1,6 @@
 //! The node's process: network, images, runtime, kubelet, DNS, Services.
 
+mod connection;
 mod dns;
 mod host_sockets;
 mod proxy;
@@ -12,13 +13,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use base::{Clock, Shutdown, SystemClock, tasks};
 use bootstrap::config::AgentConfig;
-use client::{Client, Recorder};
+use client::Recorder;
 use kubelet::{Kubelet, Parts};
 use nodeapi::RuntimeService as _;
 use nodeapi::cri::DnsConfig;
-use transport::client::{Endpoint, HttpClient};
 use transport::server::ServerConfig;
-use transport::tls::{Certificates, ClientCas, ClientTls, ServerTls, Trust};
+use transport::tls::{Certificates, ClientCas, ServerTls};
 
 use crate::server::{VERSION, on_signal};
 
@@ -40,13 +40,9 @@ async fn serve(config: AgentConfig) -> Result<()> {
     let ends = shutdown.clone();
     on_signal(&shutdown, move || ends.trigger());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let identity = load_identity(&config.client_cert_file, &config.client_key_file)?;
     let ca = read(&config.ca_file)?;
-    let trust = Trust::from_pem(&ca).context("read the cluster's CA")?;
-    let tls = ClientTls::new(trust).with_identity(identity);
-    let endpoint = Endpoint::https(config.server.ip().to_string(), config.server.port(), tls);
-    let http = HttpClient::new(endpoint).context("prepare the connection to the API")?;
-    let client = Client::new(Arc::new(http), "transom-kubelet");
+    let (certificate, key) = (&config.client_cert_file, &config.client_key_file);
+    let client = connection::connect(&config, &ca, certificate, key, "transom-kubelet")?;
     let network = network::Network::open(network::Config {
         folder: config.data_dir.join("network"),
         ranges: config.pod_ranges.clone(),

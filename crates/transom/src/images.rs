@@ -22,23 +22,10 @@ const SHORT: usize = 12;
 
 /// Nodes of a cluster that run: all of them or one.
 fn nodes<'a>(cluster: &'a Cluster, only: Option<&str>) -> Result<Vec<&'a NodeInfo>> {
-    let chosen: Vec<&NodeInfo> = cluster
-        .nodes
-        .iter()
-        .filter(|node| only.is_none_or(|only| node.name == only))
-        .collect();
-    if let (Some(only), true) = (only, chosen.is_empty()) {
-        let known: Vec<&str> = cluster
-            .nodes
-            .iter()
-            .map(|node| node.name.as_str())
-            .collect();
-        bail!(
-            "cluster {:?} has no node {only:?}; its nodes: {}",
-            cluster.name,
-            known.join(", ")
-        );
-    }
+    let chosen = match only {
+        Some(only) => vec![cluster.node(only)?],
+        None => cluster.nodes.iter().collect(),
+    };
     if let Some(dead) = chosen.iter().find(|node| node.pid.is_none()) {
         bail!(
             "node {0} of cluster {1:?} does not run; `transom start -C {1}` brings it back",

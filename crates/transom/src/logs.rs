@@ -50,22 +50,7 @@ fn file(logs: &Logs) -> Result<PathBuf> {
         ["agent", node] | [node] => (*node).to_owned(),
         _ => bail!("say whose log: `transom logs server` or `transom logs agent NODE`"),
     };
-    let found = cluster.nodes.iter().find(|node| node.name == wanted);
-    match found {
-        Some(node) => Ok(node.log.clone()),
-        None => {
-            let known: Vec<&str> = cluster
-                .nodes
-                .iter()
-                .map(|node| node.name.as_str())
-                .collect();
-            bail!(
-                "cluster {:?} has no node {wanted:?}; its nodes: {}",
-                cluster.name,
-                known.join(", ")
-            )
-        }
-    }
+    Ok(cluster.node(&wanted)?.log.clone())
 }
 
 /// Where the last `lines` lines begin.

@@ -11,15 +11,12 @@ use ::dns::{Sockets, SystemSockets};
 use anyhow::{Context as _, Result};
 use base::{Clock, Rng, Shutdown, tasks};
 use bootstrap::config::AgentConfig;
-use client::Client;
 use ipnet::IpNet;
 use netlink::Namespace;
 use parking_lot::Mutex;
 use tokio::net::TcpSocket;
-use transport::client::{Endpoint, HttpClient};
-use transport::tls::{ClientTls, Trust};
 
-use super::load_identity;
+use super::connection::connect;
 
 /// Where DNS listens.
 const PORT: u16 = 53;
@@ -36,12 +33,7 @@ pub(super) fn start(
     let (Some(certificate), Some(key)) = (&config.dns_cert_file, &config.dns_key_file) else {
         return Ok(());
     };
-    let identity = load_identity(certificate, key)?;
-    let trust = Trust::from_pem(ca).context("read the cluster's CA")?;
-    let tls = ClientTls::new(trust).with_identity(identity);
-    let endpoint = Endpoint::https(config.server.ip().to_string(), config.server.port(), tls);
-    let http = HttpClient::new(endpoint).context("prepare the DNS server's connection")?;
-    let client = Client::new(Arc::new(http), "coredns");
+    let client = connect(config, ca, certificate, key, "coredns")?;
     let sockets: Arc<dyn Sockets> = match &config.host_network {
         Some(path) => Arc::new(HostSockets::open(path)?),
         None => Arc::new(SystemSockets),

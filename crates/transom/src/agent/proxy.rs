@@ -8,11 +8,9 @@ use ::proxy::{NodeFacts, Parts, Proxy};
 use anyhow::{Context as _, Result};
 use base::{Clock, Shutdown};
 use bootstrap::config::AgentConfig;
-use client::{Client, Recorder};
-use transport::client::{Endpoint, HttpClient};
-use transport::tls::{ClientTls, Trust};
+use client::Recorder;
 
-use super::load_identity;
+use super::connection::connect;
 
 /// Starts the proxy; a node without an identity for it has none (another one is at work there).
 pub(super) fn start(
@@ -24,12 +22,7 @@ pub(super) fn start(
     let (Some(certificate), Some(key)) = (&config.proxy_cert_file, &config.proxy_key_file) else {
         return Ok(());
     };
-    let identity = load_identity(certificate, key)?;
-    let trust = Trust::from_pem(ca).context("read the cluster's CA")?;
-    let tls = ClientTls::new(trust).with_identity(identity);
-    let endpoint = Endpoint::https(config.server.ip().to_string(), config.server.port(), tls);
-    let http = HttpClient::new(endpoint).context("prepare the service proxy's connection")?;
-    let client = Client::new(Arc::new(http), "kube-proxy");
+    let client = connect(config, ca, certificate, key, "kube-proxy")?;
     let recorder = Recorder::start(
         client.clone(),
         "kube-proxy",
