@@ -30,6 +30,8 @@ const FAILURES_LIMIT: u32 = 100;
 const IDLE: Duration = Duration::from_secs(10);
 /// Largest datagram that is read: a question with options.
 const DATAGRAM: usize = 4096;
+/// How long no connection is accepted after one could not be: descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Questions on one connection.
 const QUESTIONS_LIMIT: usize = 10_000;
 
@@ -155,7 +157,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
                     Err(error) => {
                         // Out of descriptors: others must end first.
                         tracing::warn!(err = %error, "connection not accepted");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                         continue;
                     }
                 };
