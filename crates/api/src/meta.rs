@@ -86,6 +86,10 @@ impl<'a> Meta<'a> {
         self.0.map_or("", |meta| meta.str(key))
     }
 
+    fn time(self, key: &str) -> Option<Timestamp> {
+        time::field(self.0?, key)
+    }
+
     /// `metadata.name`.
     #[must_use]
     pub fn name(self) -> &'a str {
@@ -134,13 +138,13 @@ impl<'a> Meta<'a> {
     /// `metadata.creationTimestamp`.
     #[must_use]
     pub fn created(self) -> Option<Timestamp> {
-        time::parse(self.str("creationTimestamp")).ok()
+        self.time("creationTimestamp")
     }
 
     /// `metadata.deletionTimestamp`.
     #[must_use]
     pub fn deleted(self) -> Option<Timestamp> {
-        time::parse(self.str("deletionTimestamp")).ok()
+        self.time("deletionTimestamp")
     }
 
     /// Is the object being deleted?

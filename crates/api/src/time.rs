@@ -3,6 +3,7 @@
 //! Source: apimachinery v0.36.3 pkg/apis/meta/v1/{time,micro_time}.go.
 
 use jiff::{Timestamp, tz::TimeZone};
+use schema::Ref;
 
 /// Why a text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,14 @@ pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
     }
     text.parse()
         .map_err(|_| TimeError(crate::text::quote(text)))
+}
+
+/// The time in a field of an object that the API has accepted: none when it is not there.
+///
+/// A text that is no time is none as well; validation let none in.
+#[must_use]
+pub fn field(object: Ref<'_>, name: &str) -> Option<Timestamp> {
+    parse(object.str(name)).ok()
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Child {
     fn of(object: &Object) -> Option<Self> {
         let dom = object.parse().ok()?;
         let job = dom.as_ref();
-        let time = |field| api::time::parse(job.get("status")?.str(field)).ok();
+        let time = |field| api::time::field(job.get("status")?, field);
         Some(Self {
             name: object.name().to_owned(),
             uid: object.uid().to_owned(),
@@ -105,7 +105,7 @@ struct State {
 impl State {
     fn read(cron: Ref<'_>) -> Self {
         let status = cron.get("status");
-        let time = |field| api::time::parse(status?.str(field)).ok();
+        let time = |field| api::time::field(status?, field);
         let active = status.into_iter().flat_map(|status| status.items("active"));
         let text = |job: Ref<'_>, field| job.str(field).to_owned();
         Self {

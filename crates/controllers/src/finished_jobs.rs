@@ -84,7 +84,7 @@ fn time_left(job: Ref<'_>, now: Timestamp) -> Option<Duration> {
     let finished = job.get("status")?.items("conditions").find(|condition| {
         matches!(condition.str("type"), "Complete" | "Failed") && condition.str("status") == "True"
     })?;
-    let at = api::time::parse(finished.str("lastTransitionTime")).ok()?;
+    let at = api::time::field(finished, "lastTransitionTime")?;
     let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
     let life = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     Some(life.saturating_sub(age))

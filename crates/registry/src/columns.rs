@@ -185,7 +185,7 @@ pub(crate) fn since(then: Timestamp, now: Timestamp) -> String {
 
 /// Time since the one in a field.
 pub(crate) fn since_field(object: Ref<'_>, key: &str, now: Timestamp) -> Option<String> {
-    let then = api::time::parse(object.str(key)).ok()?;
+    let then = api::time::field(object, key)?;
     Some(since(then, now))
 }
 

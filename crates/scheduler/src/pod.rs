@@ -235,7 +235,7 @@ impl PodInfo {
         status
             .str("nominatedNodeName")
             .clone_into(&mut self.nominated);
-        self.started = api::time::parse(status.str("startTime")).ok();
+        self.started = api::time::field(status, "startTime");
         for condition in status.items("conditions") {
             let [kind, value, reason, message] =
                 ["type", "status", "reason", "message"].map(|field| condition.str(field));

@@ -39,7 +39,7 @@ impl Request {
         let since = |kind| {
             let condition = api::meta::condition(request, kind)?;
             // In v1 a condition of a request holds by being there.
-            let time = api::time::parse(condition.str("lastUpdateTime")).ok();
+            let time = api::time::field(condition, "lastUpdateTime");
             (condition.str("status") != "False").then(|| time.or(meta.created()))?
         };
         Self {

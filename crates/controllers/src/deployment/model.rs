@@ -93,7 +93,7 @@ fn annotations(object: Ref<'_>) -> Annotations {
 }
 
 fn condition(from: Ref<'_>) -> Condition {
-    let time = |field| api::time::parse(from.str(field)).ok();
+    let time = |field| api::time::field(from, field);
     let text = |field| from.str(field).to_owned();
     Condition {
         kind: text("type"),

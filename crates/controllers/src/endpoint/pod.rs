@@ -76,8 +76,7 @@ impl Pod {
                 .filter_map(|entry| parse_address(entry.str("ip")))
                 .collect(),
             ready: ready.is_some_and(|ready| ready.str("status") == "True"),
-            ready_changed: ready
-                .and_then(|ready| api::time::parse(ready.str("lastTransitionTime")).ok()),
+            ready_changed: ready.and_then(|ready| api::time::field(ready, "lastTransitionTime")),
             terminating: meta.is_deleting(),
             ended: api::pod::is_terminal(pod),
             ports: spec
@@ -98,7 +97,7 @@ impl Pod {
             disrupted: api::meta::condition(pod, "DisruptionTarget")
                 .filter(|target| target.str("status") == "True")
                 .filter(|target| target.str("reason") != "TerminationByKubelet")
-                .and_then(|target| api::time::parse(target.str("lastTransitionTime")).ok()),
+                .and_then(|target| api::time::field(target, "lastTransitionTime")),
         }
     }
 

@@ -107,10 +107,6 @@ fn count(from: Option<Ref<'_>>, field: &str) -> Option<usize> {
     Some(usize::try_from(number).unwrap_or(0))
 }
 
-fn time(from: Ref<'_>, field: &str) -> Option<Timestamp> {
-    api::time::parse(from.str(field)).ok()
-}
-
 fn texts(from: Option<Ref<'_>>, field: &str) -> Vec<String> {
     let all = from.into_iter().flat_map(|from| from.items(field));
     all.filter_map(|item| item.as_str().map(str::to_owned))
@@ -127,8 +123,8 @@ impl Status {
             terminating: count(status, "terminating"),
             succeeded: count(status, "succeeded").unwrap_or(0),
             failed: count(status, "failed").unwrap_or(0),
-            started: status.and_then(|s| time(s, "startTime")),
-            completed: status.and_then(|s| time(s, "completionTime")),
+            started: status.and_then(|s| api::time::field(s, "startTime")),
+            completed: status.and_then(|s| api::time::field(s, "completionTime")),
             completed_indexes: status.map_or("", |s| s.str("completedIndexes")).to_owned(),
             failed_indexes: status
                 .and_then(|s| s.get("failedIndexes")?.as_str())
@@ -141,8 +137,8 @@ impl Status {
                     status: c.str("status").to_owned(),
                     reason: c.str("reason").to_owned(),
                     message: c.str("message").to_owned(),
-                    probed: time(c, "lastProbeTime"),
-                    transitioned: time(c, "lastTransitionTime"),
+                    probed: api::time::field(c, "lastProbeTime"),
+                    transitioned: api::time::field(c, "lastTransitionTime"),
                 })
                 .collect(),
         }
@@ -372,13 +368,13 @@ fn finished(pod: Ref<'_>) -> Option<Timestamp> {
         .get("status")
         .into_iter()
         .flat_map(|s| s.items("containerStatuses"));
-    let ends = statuses.map(|c| time(c.get("state")?.get("terminated")?, "finishedAt"));
+    let ends = statuses.map(|c| api::time::field(c.get("state")?.get("terminated")?, "finishedAt"));
     let ends: Option<Vec<Timestamp>> = ends.collect();
     if let Some(last) = ends.and_then(|ends| ends.into_iter().max()) {
         return Some(last);
     }
     let unready = api::meta::condition(pod, "Ready").filter(|c| c.str("status") == "False");
-    if let Some(since) = unready.and_then(|c| time(c, "lastTransitionTime")) {
+    if let Some(since) = unready.and_then(|c| api::time::field(c, "lastTransitionTime")) {
         return Some(since);
     }
     let meta = api::meta::of(pod);

@@ -73,7 +73,7 @@ impl Pod {
                 _ => Phase::Pending,
             },
             ready: ready.is_some(),
-            ready_since: ready.and_then(|c| api::time::parse(c.str("lastTransitionTime")).ok()),
+            ready_since: ready.and_then(|c| api::time::field(c, "lastTransitionTime")),
             created: meta.created(),
             deleting: meta.is_deleting(),
             deletion_cost: cost.and_then(deletion_cost).unwrap_or(0),

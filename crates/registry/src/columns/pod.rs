@@ -26,7 +26,7 @@ struct Summary {
 }
 
 fn time(state: Option<Ref<'_>>, key: &str) -> Option<Timestamp> {
-    api::time::parse(state?.str(key)).ok()
+    api::time::field(state?, key)
 }
 
 fn init(pod: Ref<'_>, out: &mut Summary) -> bool {

@@ -124,7 +124,7 @@ pub(crate) fn job() -> Columns {
                 None if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
                 None => format!("{succeeded}/1"),
             };
-            let time = |key| api::time::parse(at(o, &["status", key])).ok();
+            let time = |key| api::time::field(o.get("status")?, key);
             let duration = match (time("startTime"), time("completionTime")) {
                 (Some(start), Some(end)) => since(start, end),
                 (Some(start), None) => since(start, now),
