@@ -121,11 +121,9 @@ impl Kubelet {
         });
         tasks::spawn("log-rotation", shutdown, crate::rotate::run(shared.clone()));
         let orphans = kubelet.clone();
-        tasks::spawn(
-            "orphans",
-            shutdown,
-            async move { orphans.end_orphans().await },
-        );
+        tasks::spawn("orphans", shutdown, async move {
+            orphans.follow_orphans().await
+        });
         kubelet
     }
 
@@ -186,9 +184,19 @@ impl Kubelet {
         }
     }
 
-    /// Ends sandboxes of pods that were deleted while no kubelet ran here.
-    async fn end_orphans(&self) {
+    /// Ends sandboxes of pods that were deleted while no kubelet ran here; later, those that a
+    /// runtime made for a kubelet that has ended. No event tells of these.
+    /// Source: kubernetes v1.36 pkg/kubelet/kubelet.go, ContainerGCPeriod.
+    async fn follow_orphans(&self) {
+        const AGAIN: Duration = Duration::from_secs(60);
         self.shared.pods.synced().await;
+        loop {
+            self.end_orphans().await;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn end_orphans(&self) {
         let wanted: HashSet<String> = self
             .shared
             .pods

@@ -82,6 +82,9 @@ pub(crate) struct Worker {
     /// Delays after failed pulls, and until when the present one lasts.
     failed_pulls: HashMap<String, (base::Backoff, Timestamp)>,
     sandbox_backoff: base::Backoff,
+    /// A sandbox that the runtime is making. It is waited for whatever happens to the pod
+    /// meanwhile: the runtime finishes it, and what nobody has seen nobody removes.
+    creating: Option<start::Creating>,
 }
 
 /// How the worker goes on after a round.
@@ -125,6 +128,7 @@ impl Worker {
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_secs(60),
             ),
+            creating: None,
         }
     }
 
@@ -169,6 +173,7 @@ impl Worker {
     }
 
     async fn round(&mut self) -> Result<Next, CriError> {
+        self.sandbox_created().await;
         let gone = self.refresh();
         if self.cleaned {
             return Ok(if gone { Next::Done } else { Next::Wait(None) });
@@ -398,7 +403,7 @@ impl Worker {
         }
         for action in &actions {
             match action {
-                Action::CreateSandbox { attempt } => self.create_sandbox(pod, *attempt).await?,
+                Action::CreateSandbox { attempt } => self.create_sandbox(*attempt).await?,
                 Action::StopSandbox { id } => {
                     let request = nodeapi::cri::StopPodSandboxRequest {
                         pod_sandbox_id: id.clone(),

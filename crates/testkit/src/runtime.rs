@@ -203,6 +203,29 @@ impl Inner {
         }
     }
 
+    async fn make_sandbox(&self, config: PodSandboxConfig) -> String {
+        let name = config.metadata.clone().unwrap_or_default().name;
+        self.take_time(&format!("sandbox {name}")).await;
+        let now = self.now();
+        let mut state = self.state.lock();
+        let id = state.next_id("5a");
+        let ip = state.free_address(&self.prefix);
+        let sandbox = Sandbox {
+            config,
+            ready: true,
+            created_at: now,
+            ip,
+        };
+        let mut others = state.sandboxes.values();
+        if others.any(|s| s.ready && s.uid() == sandbox.uid()) {
+            self.trace
+                .violation(format!("{}: two sandboxes at once", sandbox.pod()));
+        }
+        self.note(&sandbox.pod(), "", "sandbox made");
+        state.sandboxes.insert(id.clone(), sandbox);
+        id
+    }
+
     fn note(&self, pod: &str, container: &str, what: &str) {
         let what = format!("{container} {what} on {}", self.node);
         self.trace.note(pod, what.trim_start());

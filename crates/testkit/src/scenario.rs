@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! ```yaml file=a.yaml      a file for `apply`
-//! ```sim nodes=2 seed=7    options count in the first block
+//! ```sim nodes=2 seed=7    options count in the first block; latency=20s: the longest time that
+//!                          the runtime takes for a sandbox, a container, a start
 //! $ apply a.yaml
 //! $ tick 10s
 //! $ get pods               the lines below are all that it prints; `...` stands for anything
@@ -78,6 +79,7 @@ impl Scenario {
             match option.split_once('=') {
                 Some(("nodes", value)) => self.options.nodes = number(value)?,
                 Some(("seed", value)) => self.options.seed = value.parse()?,
+                Some(("latency", value)) => self.options.latency = duration(value)?,
                 _ => bail!("unknown option {option}"),
             }
         }

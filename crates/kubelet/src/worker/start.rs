@@ -21,12 +21,11 @@ use crate::worker::{Worker, hosts};
 /// How long a container whose configuration cannot be made waits.
 const CONFIG_RETRY_SECONDS: i64 = 5;
 
+/// What becomes of a sandbox that the runtime makes.
+pub(super) type Creating = tokio::sync::oneshot::Receiver<Result<(), CriError>>;
+
 impl Worker {
-    pub(super) async fn create_sandbox(
-        &mut self,
-        pod: &PodSpec,
-        attempt: u32,
-    ) -> Result<(), CriError> {
+    pub(super) async fn create_sandbox(&mut self, attempt: u32) -> Result<(), CriError> {
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.event(EventType::Normal, "SandboxChanged", message, "");
@@ -53,20 +52,33 @@ impl Worker {
             config: Some(config),
             runtime_handler: handler,
         };
-        match self.shared.runtime.run_pod_sandbox(request).await {
-            Ok(_) => {
-                self.sandbox_backoff.reset();
-                Ok(())
-            }
-            Err(error) => {
-                let text = format!("Failed to create pod sandbox: {}", Chain(&error));
-                self.event(EventType::Warning, "FailedCreatePodSandBox", &text, "");
-                tracing::warn!(pod = %pod.key, err = %Chain(&error), "sandbox not created, retries");
-                let delay = self.sandbox_backoff.next_delay();
-                tokio::time::sleep(delay).await;
-                Ok(())
-            }
+        let runtime = self.shared.runtime.clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        base::tasks::spawn("sandbox", &self.shared.shutdown, async move {
+            // The worker ends only after it has heard.
+            let _heard = tell.send(runtime.run_pod_sandbox(request).await.map(drop));
+        });
+        self.creating = Some(told);
+        if let Some(delay) = self.sandbox_created().await {
+            tokio::time::sleep(delay).await;
         }
+        Ok(())
+    }
+
+    /// Waits for a sandbox that is being made, if any; after a failure, how long to wait before
+    /// the next attempt. Dropped in the middle, it is called again.
+    pub(super) async fn sandbox_created(&mut self) -> Option<std::time::Duration> {
+        let result = self.creating.as_mut()?.await;
+        self.creating = None;
+        // An error of the channel: the node is ending.
+        let Ok(Err(error)) = result else {
+            self.sandbox_backoff.reset();
+            return None;
+        };
+        let text = format!("Failed to create pod sandbox: {}", Chain(&error));
+        self.event(EventType::Warning, "FailedCreatePodSandBox", &text, "");
+        tracing::warn!(pod = %self.key, err = %Chain(&error), "sandbox not created, retries");
+        Some(self.sandbox_backoff.next_delay())
     }
 
     /// The handler that the pod's RuntimeClass names; the words of why the pod cannot run here.
