@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base::{Shutdown, tasks};
 use nodeapi::cri::{self, ContainerEventResponse, ContainerEventType, ContainerState};
 use nodeapi::{Code, CriError, RuntimeService};
 use tokio::sync::{mpsc, watch};
@@ -99,9 +100,12 @@ impl RuntimeService for FakeRuntime {
             .ok_or_else(|| CriError::invalid("no sandbox config"))?;
         let inner = self.inner.clone();
         // As a real runtime does, it finishes whether or not the caller still waits.
-        let made = tokio::spawn(async move { inner.make_sandbox(config).await });
+        let (made, answer) = tokio::sync::oneshot::channel();
+        tasks::spawn("fake sandbox", &Shutdown::new(), async move {
+            let _ = made.send(inner.make_sandbox(config).await);
+        });
         let ending = |_| CriError::unknown("the runtime is ending");
-        let pod_sandbox_id = made.await.map_err(ending)?;
+        let pod_sandbox_id = answer.await.map_err(ending)?;
         Ok(cri::RunPodSandboxResponse { pod_sandbox_id })
     }
 
