@@ -162,11 +162,6 @@ impl ListOptions {
             },
         }
     }
-
-    /// Whether every object is wanted.
-    pub(crate) fn is_everything(&self) -> bool {
-        self.labels.is_empty() && !self.labels.is_nothing() && self.fields.is_empty()
-    }
 }
 
 /// Options of writes.

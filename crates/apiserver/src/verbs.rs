@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod patch;
 mod read;
+mod selection;
 mod update;
 mod watch;
 

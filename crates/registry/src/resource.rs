@@ -257,11 +257,7 @@ impl Selectable {
         let Field::Path(path, absent) = &self.field else {
             return None;
         };
-        let mut at = Some(object);
-        for key in path {
-            at = at.and_then(|bytes| schema::scan::member(bytes, key));
-        }
-        match at {
+        match schema::scan::at(object, path) {
             None | Some(b"null") => Some(absent.to_string()),
             Some(value) if value.starts_with(b"\"") => {
                 schema::scan::plain_string(value).map(str::to_owned)
@@ -498,11 +494,32 @@ impl Resource {
     /// The same from an object's bytes; none: only the document can tell.
     pub fn scan(&self, object: &[u8], name: &str) -> Option<String> {
         if let Some(key) = name.strip_prefix("metadata.") {
-            let value = schema::scan::member(schema::scan::member(object, "metadata")?, key)?;
+            let value = schema::scan::at(object, &["metadata", key])?;
             return schema::scan::plain_string(value).map(str::to_owned);
         }
         let field = self.selectable.iter().find(|field| field.name == name)?;
         field.scan(object)
+    }
+
+    /// Whether an object in which the field has this value holds the value as a string in its
+    /// bytes: not what stands for an absent field, what is computed, what may be no string, and
+    /// what needs escapes.
+    pub fn holds(&self, name: &str, value: &str) -> bool {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
+        if value.is_empty() || !value.bytes().all(plain) {
+            return false;
+        }
+        if matches!(value, "true" | "false") || value.parse::<f64>().is_ok() {
+            return false;
+        }
+        if name.starts_with("metadata.") {
+            return true;
+        }
+        let field = self.selectable.iter().find(|field| field.name == name);
+        field.is_some_and(|field| match &field.field {
+            Field::Path(_, absent) => **absent != *value,
+            Field::Code(_) => false,
+        })
     }
 
     /// Whether selectors may name the field.

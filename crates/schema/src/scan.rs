@@ -9,22 +9,13 @@ use std::ops::Range;
 /// The members of the JSON object at the start of `bytes`, as (key, value) ranges.
 pub fn members(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
     let mut found = Vec::new();
-    walk(bytes, |key, value| {
-        found.push((key, value));
-        false
-    })?;
-    Some(found)
-}
-
-/// Shows the members of an object one after the other, until one is the one.
-fn walk(bytes: &[u8], mut enough: impl FnMut(Range<usize>, Range<usize>) -> bool) -> Option<()> {
     let mut at = skip_space(bytes, 0);
     if bytes.get(at) != Some(&b'{') {
         return None;
     }
     at = skip_space(bytes, at + 1);
     if bytes.get(at) == Some(&b'}') {
-        return Some(());
+        return Some(found);
     }
     loop {
         let key_end = skip_string(bytes, at)?;
@@ -35,13 +26,11 @@ fn walk(bytes: &[u8], mut enough: impl FnMut(Range<usize>, Range<usize>) -> bool
         }
         let start = skip_space(bytes, at + 1);
         let end = skip_value(bytes, start)?;
-        if enough(key, start..end) {
-            return Some(());
-        }
+        found.push((key, start..end));
         at = skip_space(bytes, end);
         match bytes.get(at)? {
             b',' => at = skip_space(bytes, at + 1),
-            b'}' => return Some(()),
+            b'}' => return Some(found),
             _ => return None,
         }
     }
@@ -72,15 +61,42 @@ pub fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
 
 /// The value of a member of the object at the start of `bytes`. What follows it is not read.
 pub fn member<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut found = None;
-    walk(bytes, |key, value| {
-        let hit = bytes.get(key) == Some(name.as_bytes());
-        if hit {
-            found = bytes.get(value);
+    at(bytes, &[name])
+}
+
+/// The value at the end of a path of members. Values on the way are entered, not measured.
+pub fn at<'a>(bytes: &'a [u8], path: &[impl AsRef<str>]) -> Option<&'a [u8]> {
+    let mut start = skip_space(bytes, 0);
+    for name in path {
+        start = enter(bytes, start, name.as_ref().as_bytes())?;
+    }
+    bytes.get(start..skip_value(bytes, start)?)
+}
+
+/// Where the value of a member of the object at `at` starts.
+fn enter(bytes: &[u8], at: usize, name: &[u8]) -> Option<usize> {
+    if bytes.get(at) != Some(&b'{') {
+        return None;
+    }
+    let mut at = skip_space(bytes, at + 1);
+    loop {
+        // Also the end of an empty object, which is no string.
+        let key_end = skip_string(bytes, at)?;
+        let key = bytes.get(at + 1..key_end - 1);
+        at = skip_space(bytes, key_end);
+        if bytes.get(at) != Some(&b':') {
+            return None;
         }
-        hit
-    })?;
-    found
+        let start = skip_space(bytes, at + 1);
+        if key == Some(name) {
+            return Some(start);
+        }
+        at = skip_space(bytes, skip_value(bytes, start)?);
+        match bytes.get(at)? {
+            b',' => at = skip_space(bytes, at + 1),
+            _ => return None,
+        }
+    }
 }
 
 /// A JSON string without escapes, as the names, uids and versions that the server writes.
@@ -105,10 +121,11 @@ fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     }
     let mut at = at + 1;
     loop {
+        // Long texts are skipped as fast as memory is read.
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+            _ => at += 2,
         }
     }
 }
@@ -169,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn paths() {
+        let text = br#" { "a" : {"x":{"b":0},"b":{"c":"\"}", "d":[1]}} , "b":{}}"#;
+        let at = |path: &[&str]| at(text, path).map(|value| std::str::from_utf8(value).unwrap());
+        assert_eq!(at(&["a", "b", "c"]), Some(r#""\"}""#));
+        assert_eq!(at(&["a", "b", "d"]), Some("[1]"));
+        assert_eq!(at(&["b"]), Some("{}"));
+        for absent in [&["c"][..], &["a", "c"], &["b", "c"], &["a", "b", "d", "e"]] {
+            assert_eq!(at(absent), None, "{absent:?}");
+        }
+    }
+
+    #[test]
     fn damaged_input_gives_nothing() {
         for text in [
             "",
@@ -182,6 +211,7 @@ mod tests {
         ] {
             assert_eq!(members(text.as_bytes()), None, "{text}");
             assert_eq!(elements(text.as_bytes()), None, "{text}");
+            assert_eq!(at(text.as_bytes(), &["a", "b"]), None, "{text}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The body of a request or response: nothing, shared slices, a bounded channel, or the wire.
 //!
-//! Chunks are `Bytes` all the way: a list spliced from stored buffers reaches the socket without
-//! a copy, and in process a watcher receives the very buffers that the store holds. Knows nothing
-//! of encodings. Example: `Body::slices([head, revision, tail])` has an exact length, so HTTP/1.1
+//! Chunks are `Bytes` all the way: in process a watcher receives the very buffers that the store
+//! holds, and of a list spliced from stored buffers only small ones are copied, into full records
+//! of the wire. Knows nothing of encodings. Example: `Body::slices([head, revision, tail])` has an exact length, so HTTP/1.1
 //! sends `content-length`; `Body::channel(16)` is sent in chunks as the producer yields them.
 
 use std::any::Any;
@@ -15,6 +15,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
+
+/// Slices smaller than this travel together: with the nine bytes before a frame of HTTP/2 it fills
+/// one TLS record.
+const CHUNK: usize = 16 * 1024 - 9;
 
 /// Why a body could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,13 @@ impl Body {
         if self.size_hint().lower() > limit as u64 {
             return too_large;
         }
+        if let Kind::Slices { parts, left } = &mut self.kind
+            && parts.len() > 1
+        {
+            let mut all = BytesMut::with_capacity(usize::try_from(*left).unwrap_or(limit));
+            parts.iter().for_each(|part| all.extend_from_slice(part));
+            return Ok(all.freeze());
+        }
         let Some(first) = self.next().await.transpose()? else {
             return Ok(Bytes::new());
         };
@@ -205,7 +216,7 @@ impl HttpBody for Body {
                 self.kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Slices { parts, left } => match parts.pop_front() {
+            Kind::Slices { parts, left } => match together(parts, *left) {
                 Some(part) => {
                     *left -= part.len() as u64;
                     Poll::Ready(Some(Ok(Frame::data(part))))
@@ -241,6 +252,28 @@ impl HttpBody for Body {
             Kind::Incoming(incoming) => incoming.size_hint(),
         }
     }
+}
+
+/// The next slices as one chunk. A large one goes as it is; small ones are copied together, since
+/// each chunk costs a frame, a TLS record and a system call: a list has a slice or two an object.
+fn together(parts: &mut VecDeque<Bytes>, left: u64) -> Option<Bytes> {
+    let first = parts.pop_front()?;
+    if first.len() >= CHUNK || parts.is_empty() {
+        return Some(first);
+    }
+    let capacity = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+    let mut chunk = BytesMut::with_capacity(capacity);
+    chunk.extend_from_slice(&first);
+    while chunk.len() < CHUNK
+        && let Some(next) = parts.front_mut()
+    {
+        let room = CHUNK - chunk.len();
+        chunk.extend_from_slice(&next.split_to(room.min(next.len())));
+        if next.is_empty() {
+            parts.pop_front();
+        }
+    }
+    Some(chunk.freeze())
 }
 
 /// The producing end of [`Body::channel`]. Dropping it ends the body properly.
@@ -289,15 +322,34 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn slices_keep_their_buffers_and_length() {
-        let head = Bytes::from_static(b"{\"a\":");
-        let tail = Bytes::from_static(b"1}");
-        let mut body = Body::slices([head.clone(), Bytes::new(), tail]);
-        assert_eq!(body.len(), Some(7));
+    async fn large_slices_keep_their_buffers() {
+        let large = Bytes::from(vec![b'x'; CHUNK]);
+        let mut body = Body::slices([large.clone(), Bytes::new(), Bytes::from_static(b"1}")]);
+        assert_eq!(body.len(), Some(CHUNK as u64 + 2));
         let first = body.next().await.unwrap().unwrap();
-        assert_eq!(first.as_ptr(), head.as_ptr());
+        assert_eq!(first.as_ptr(), large.as_ptr());
         assert_eq!(body.len(), Some(2));
         assert_eq!(body.collect(2).await.unwrap(), "1}");
+    }
+
+    /// A list of small objects is sent in full records, nothing lost between them.
+    #[tokio::test]
+    async fn small_slices_travel_together() {
+        let parts = || (0..3000).map(|n| Bytes::from(format!("{n:011},")));
+        let whole = parts().collect::<Vec<_>>().concat();
+        let mut body = Body::slices(parts());
+        assert_eq!(body.len(), Some(36_000));
+        let (mut sizes, mut read) = (Vec::new(), Vec::new());
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.unwrap();
+            sizes.push(chunk.len());
+            read.extend_from_slice(&chunk);
+            assert_eq!(body.len(), Some((whole.len() - read.len()) as u64));
+        }
+        assert_eq!(sizes, [CHUNK, CHUNK, 36_000 - 2 * CHUNK]);
+        assert_eq!(read, whole);
+        assert_eq!(Body::slices(parts()).collect(36_000).await.unwrap(), whole);
+        assert!(Body::slices(parts()).collect(35_999).await.is_err());
     }
 
     #[tokio::test]

@@ -7,11 +7,12 @@ use api::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use schema::Dom;
 use schema::protobuf::{ListHead, list_message, wrap};
-use schema::{Dom, scan};
 use store::{KeyValue, Range, Revision};
 use transport::{Body, Response};
 
+use super::selection::Selection;
 use super::{Call, store_error};
 use crate::negotiate::{Encoding, Form};
 use crate::options::ListOptions;
@@ -26,29 +27,6 @@ pub(super) struct Selected {
     pub(super) revision: u64,
     pub(super) next: Option<String>,
     pub(super) remaining: Option<i64>,
-}
-
-/// Whether a stored object is selected. Of its bytes only what the selectors name is read.
-pub(super) fn selects(call: &Call, options: &ListOptions, stored: &[u8]) -> bool {
-    if !options.labels.is_empty() && !labels_match(&options.labels, stored) {
-        return false;
-    }
-    let mut document = None;
-    options.fields.terms().iter().all(|term| {
-        let scanned = call.resource().scan(stored, &term.field);
-        let value = scanned.unwrap_or_else(|| {
-            let dom = document.get_or_insert_with(|| object::parse(stored, 0));
-            let value = call.resource().field(dom.as_ref(), &term.field);
-            value.unwrap_or_default()
-        });
-        (value == term.value) == term.equal
-    })
-}
-
-/// Keys and values of labels need no escapes in JSON.
-fn labels_match(selector: &api::labels::Selector, stored: &[u8]) -> bool {
-    let labels = scan::member(stored, "metadata").and_then(|meta| scan::member(meta, "labels"));
-    selector.matches(|key| labels.and_then(|all| scan::plain_string(scan::member(all, key)?)))
 }
 
 impl Call {
@@ -104,7 +82,8 @@ impl Call {
                 || options.revision_match.is_empty() && options.limit > 0;
             range.at = exact.then_some(Revision(revision));
         }
-        let everything = options.is_everything();
+        let selection = Selection::new(self.resource(), options);
+        let everything = selection.is_everything();
         let limit = if options.limit == 0 {
             usize::MAX
         } else {
@@ -138,7 +117,7 @@ impl Call {
             let count = page.items.len();
             let items = self.seen(page.items).await?;
             for (index, kv) in items.into_iter().enumerate() {
-                if !everything && !selects(self, options, &kv.value) {
+                if !everything && !selection.has(self, &kv.value) {
                     continue;
                 }
                 let key = kv.key.clone();

@@ -19,7 +19,7 @@ use schema::Dom;
 use store::{Event, EventKind, Revision, Watcher};
 use transport::{Body, BodySender, Response};
 
-use super::read::selects;
+use super::selection::Selection;
 use super::{Call, store_error};
 use crate::negotiate::{Encoding, Form};
 use crate::options::ListOptions;
@@ -90,6 +90,7 @@ impl Call {
             .unwrap_or_else(|| SECONDS + self.server.below(SECONDS));
         let shutdown = self.server.config.shutdown.clone();
         let stream = Stream {
+            selection: Selection::new(self.resource(), &options),
             call: self,
             options,
             sender,
@@ -115,6 +116,7 @@ impl Call {
 
 struct Stream {
     call: Call,
+    selection: Selection,
     options: ListOptions,
     sender: BodySender,
     columns_sent: bool,
@@ -188,9 +190,9 @@ impl Stream {
 
     async fn event(&mut self, event: &Event) -> bool {
         let revision = event.kv.mod_revision.0;
-        let everything = self.options.is_everything();
+        let everything = self.selection.is_everything();
         let selected =
-            |kv: &store::KeyValue| everything || selects(&self.call, &self.options, &kv.value);
+            |kv: &store::KeyValue| everything || self.selection.has(&self.call, &kv.value);
         let is = event.kind == EventKind::Put && selected(&event.kv);
         let was = event.prev.as_ref().is_some_and(selected);
         let (word, value) = match (was, is) {
