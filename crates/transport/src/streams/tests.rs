@@ -133,7 +133,11 @@ async fn unknown_protocols_are_refused_by_name() {
 #[tokio::test]
 async fn logs_over_websocket() {
     let service = service_fn(|request: Request| async move {
-        serve_body(request, Body::slices(["one\n".into(), "two\n".into()]))
+        let (sender, body) = Body::channel(2);
+        for line in ["one\n", "two\n"] {
+            assert!(sender.send(line.into()).await);
+        }
+        serve_body(request, body)
     });
     let server = InProcess::new(service, http::Extensions::new());
     for (offered, expected) in [
