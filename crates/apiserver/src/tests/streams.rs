@@ -12,7 +12,11 @@ use super::harness::Harness;
 fn harness() -> Harness {
     let kubelet = transport::service_fn(|request: Request| async move {
         let upgrades = transport::streams::is_websocket(request.headers());
-        let mut response = Response::new(Body::slices(["one\n".into(), "two\n".into()]));
+        let (sender, body) = Body::channel(2);
+        for line in ["one\n", "two\n"] {
+            assert!(sender.send(line.into()).await);
+        }
+        let mut response = Response::new(body);
         if upgrades || request.uri().query() != Some("tailLines=2") {
             *response.status_mut() = http::StatusCode::BAD_REQUEST;
             *response.body_mut() = Body::from("two lines over plain HTTP are all there is");
