@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
     match &options.task {
         Task::Page => files.show(&files.read()?),
         Task::Report(folder) => {
-            let outcomes = suite::read(folder)?;
+            let (outcomes, _) = suite::read(folder)?;
             finish(root, &options, &files, &outcomes, folder)
         }
         Task::Run => {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// Of a failure's message, what is kept.
@@ -61,10 +60,9 @@ pub(super) fn merge(report: Vec<Outcome>, log: Vec<Outcome>) -> Vec<Outcome> {
     found.into_values().collect()
 }
 
-pub(super) fn of_report(report: &Value) -> Result<Vec<Outcome>> {
-    let specs = report[0]["SpecReports"]
-        .as_array()
-        .context("a report of ginkgo's")?;
+/// `None` if it holds no specs: ginkgo writes an empty one when a process of it was killed.
+pub(super) fn of_report(report: &Value) -> Option<Vec<Outcome>> {
+    let specs = report[0]["SpecReports"].as_array()?;
     let mut found = Vec::new();
     for spec in specs.iter().filter(|spec| spec["LeafNodeType"] == "It") {
         let containers = spec["ContainerHierarchyTexts"].as_array();
@@ -90,7 +88,7 @@ pub(super) fn of_report(report: &Value) -> Result<Vec<Outcome>> {
         });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
+    Some(found)
 }
 
 /// Every spec's block stands whole in the log before ginkgo prints anything of that process' next.

@@ -42,7 +42,7 @@ pub(super) fn build(module: &Path, binaries: &Path) -> Result<()> {
     ];
     for (verb, name, package) in steps {
         let output = binaries.join(name);
-        if output.exists() {
+        if is_fresh(&output, &module.join("go.mod")) {
             continue;
         }
         say(&format!("building {name}"));
@@ -57,6 +57,12 @@ pub(super) fn build(module: &Path, binaries: &Path) -> Result<()> {
         ensure!(status.success(), "go {} {package} failed", verb.join(" "));
     }
     Ok(())
+}
+
+/// Is it there, and not older than what it is made from?
+fn is_fresh(output: &Path, source: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    matches!((time(output), time(source)), (Some(output), Some(source)) if output >= source)
 }
 
 /// The names of all Conformance specs, sorted, a line each.
@@ -96,7 +102,7 @@ pub(super) struct Ended {
     pub(super) outcomes: Vec<Outcome>,
     /// Somebody asked for it.
     pub(super) stopped: bool,
-    /// Ginkgo wrote its report.
+    /// The suite came to its end.
     pub(super) complete: bool,
 }
 
@@ -104,10 +110,9 @@ pub(super) fn run(call: &Call<'_>) -> Result<Ended> {
     let options = call.options;
     let binaries = &options.binaries;
     let output = binaries.join("report").join(&call.folder);
+    // What an earlier run left would be taken for this one's.
+    let _ = fs::remove_dir_all(&output);
     fs::create_dir_all(&output)?;
-    for stale in ["report.json", "junit.xml"] {
-        let _ = fs::remove_file(output.join(stale));
-    }
     let mut ginkgo = command(binaries.join("ginkgo"), &output);
     ginkgo
         .env("KUBECONFIG", call.kubeconfig)
@@ -151,14 +156,11 @@ pub(super) fn run(call: &Call<'_>) -> Result<Ended> {
         .enable_all()
         .build()?;
     let (status, stopped) = runtime.block_on(watch(ginkgo, call.limit + GRACE))?;
-    let outcomes = read(&output)?;
-    let complete = output.join("report.json").exists();
+    let (outcomes, complete) = read(&output)?;
     if !complete {
         say(&format!(
-            "ginkgo ended with {status} and wrote no report: this is what its log says"
+            "ginkgo ended with {status} and left no report: this is what its log says"
         ));
-    }
-    if !output.join("junit.xml").exists() {
         fs::write(output.join("junit.xml"), table::junit(&outcomes))?;
     }
     Ok(Ended {
@@ -174,20 +176,17 @@ fn named<'a>(flag: &'a str, names: &'a [String]) -> impl Iterator<Item = String>
         .map(move |name| format!("--{flag}={}$", regex::escape(name)))
 }
 
-/// What the files of a run say, whether it came to its end or not.
-pub(super) fn read(folder: &Path) -> Result<Vec<Outcome>> {
+/// What the files of a run say, and whether ginkgo came to write its report.
+pub(super) fn read(folder: &Path) -> Result<(Vec<Outcome>, bool)> {
     let path = folder.join("e2e.log");
     let log = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let log = of_log(&String::from_utf8_lossy(&log));
-    let report = match fs::read(folder.join("report.json")) {
-        // A process that was killed while it wrote leaves half of one.
-        Ok(text) => match serde_json::from_slice(&text) {
-            Ok(report) => of_report(&report)?,
-            Err(_) => Vec::new(),
-        },
-        Err(_) => Vec::new(),
-    };
-    Ok(merge(report, log))
+    // One that was killed while it wrote leaves half of it.
+    let report = fs::read(folder.join("report.json")).ok();
+    let report = report.and_then(|text| serde_json::from_slice(&text).ok());
+    let report = report.and_then(|report| of_report(&report));
+    let complete = report.is_some();
+    Ok((merge(report.unwrap_or_default(), log), complete))
 }
 
 /// Waits for ginkgo. When it is over time or somebody interrupts, ginkgo is asked to stop, which

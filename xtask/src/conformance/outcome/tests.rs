@@ -69,3 +69,11 @@ fn the_report_knows_better_and_the_log_more() {
         "#]],
     );
 }
+
+/// Ginkgo writes `[]` when a process of it was killed.
+#[test]
+fn a_report_without_specs_is_none() {
+    for report in [json!([]), json!([{"SpecReports": null}]), json!({})] {
+        assert_eq!(of_report(&report), None);
+    }
+}
