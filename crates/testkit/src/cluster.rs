@@ -90,9 +90,7 @@ impl SimCluster {
         let mut rng = Rng::new(options.seed);
         let mut config = Config::new(store.clone(), shared.clone(), shutdown.clone());
         config.rng = rng.child("api-server");
-        let server = Server::open(config)
-            .await
-            .map_err(|error| anyhow!("{error}"))?;
+        let server = open_with_tokens(config).await?;
         let trace = Trace::new(clock);
         let client = client_as(&server, "sim-admin", &mut rng);
         let runtimes = observer::Runtimes::default();
@@ -229,6 +227,12 @@ impl SimCluster {
         &self.trace
     }
 
+    /// A node's folder of pods: `<uid>/volumes/…`.
+    pub fn pod_folder(&self, node: &str, uid: &str) -> std::path::PathBuf {
+        let root = self.folder.path().join(node);
+        root.join("kubelet").join("pods").join(uid)
+    }
+
     /// A generator of the simulation's seed.
     pub fn rng(&mut self, name: &str) -> Rng {
         self.rng.child(name)
@@ -348,6 +352,33 @@ impl Drop for SimCluster {
     fn drop(&mut self) {
         self.shutdown.trigger();
     }
+}
+
+/// A server that makes and knows service accounts' tokens. Its key is new each time: no trace
+/// shows a token.
+async fn open_with_tokens(mut config: Config) -> Result<Arc<Server>> {
+    const ISSUER: &str = "https://kubernetes.default.svc";
+    let key = pki::jwt::SigningKey::new(pki::KeyPair::generate()?);
+    let keys = pki::jwt::KeySet::new([key.key().public()?]);
+    config.tokens = Some(Arc::new(apiserver::SignedTokens::new(
+        key,
+        keys.clone(),
+        ISSUER,
+    )));
+    let clock = config.clock.clone();
+    let server = Server::open(config)
+        .await
+        .map_err(|error| anyhow!("{error}"))?;
+    let checks = apiserver::authn::TokenChecks {
+        keys,
+        issuers: vec![ISSUER.to_owned()],
+        audiences: vec![ISSUER.to_owned()],
+        lookup: server.lookup(),
+        clock,
+    };
+    let authn = apiserver::authn::Authn::new(checks, apiserver::authn::Anonymous::Everywhere);
+    server.set_authenticator(Arc::new(authn));
+    Ok(server)
 }
 
 fn transport_as(server: &Arc<Server>, name: &str, groups: &[&str]) -> InProcess {

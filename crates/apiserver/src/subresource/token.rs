@@ -60,11 +60,15 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     }
     let now = call.server.config.clock.now();
     let issued = now.as_second();
-    // Pods' tokens live longer than they say, as upstream, so that slow clients keep working.
-    let extended = asked == 3607;
+    let object = spec.and_then(|spec| spec.get("boundObjectRef"));
+    // Pods' tokens for this server live longer than they say, so that slow clients keep working.
+    let own = tokens.audiences();
+    let extended = asked == 3607
+        && object.is_some_and(|object| object.str("kind") == "Pod")
+        && audiences.iter().all(|audience| own.contains(audience));
     let seconds = if extended { 365 * 24 * HOUR } else { asked };
     let mut bound = String::new();
-    if let Some(object) = spec.and_then(|spec| spec.get("boundObjectRef")) {
+    if let Some(object) = object {
         bound = bind(&call, object)?;
     }
     let mut claims = String::from("{\"aud\":[");

@@ -154,14 +154,22 @@ pub(super) async fn files(
                 }
             }
             Source::Token(body) => {
-                let token = match fresh_token(&dir.join(body.str("path")), now.as_second()) {
-                    Some(token) => token,
-                    None => request_token(client, pod, body).await.map_err(|cause| {
-                        VolumeError::Fetch {
-                            name: name.clone(),
-                            cause,
+                let held = held_token(&dir.join(body.str("path")), now.as_second());
+                let token = match held {
+                    Some(held) if held.is_fresh => held.token,
+                    held => match (request_token(client, pod, body).await, held) {
+                        (Ok(token), _) => token,
+                        // It serves until it ends; the next round asks again.
+                        (Err(error), Some(held)) if held.is_valid => {
+                            tracing::warn!(
+                                volume = name,
+                                err = %base::Chain(&error),
+                                "token not renewed"
+                            );
+                            held.token
                         }
-                    })?,
+                        (Err(cause), _) => return Err(VolumeError::Fetch { name, cause }),
+                    },
                 };
                 let mode = token_mode(default_mode, group);
                 files.insert(body.str("path").to_owned(), file(token.into_bytes(), mode));
@@ -244,18 +252,38 @@ fn downward(pod: Ref<'_>, item: Ref<'_>, facts: &NodeFacts) -> Option<String> {
     )
 }
 
-/// The token that is there, while less than 80 % of its life has passed (and at most a day).
-/// What it says of itself counts: the file may have been written anew with the same token.
-/// Source: kubernetes v1.36 pkg/kubelet/token/token_manager.go, requiresRefresh.
-fn fresh_token(file: &Path, now: i64) -> Option<String> {
+/// The token that a file has.
+struct Held {
+    token: String,
+    /// Less than 80 % of its life has passed, and at most a day.
+    is_fresh: bool,
+    /// It has not ended.
+    is_valid: bool,
+}
+
+/// Reads a token's file. What the token says of itself counts, not when the file was written: it
+/// may have been written anew with the same token. The server lets tokens for itself live longer
+/// than was asked for, so that clients that never read the file again go on; such a token names
+/// the end that was asked for apart.
+/// Source: kubernetes v1.36.3 pkg/kubelet/token/token_manager.go, requiresRefresh.
+fn held_token(file: &Path, now: i64) -> Option<Held> {
     const A_DAY: i64 = 86_400;
     let token = fs::read_to_string(file).ok()?;
     let body = token.split('.').nth(1)?;
     let body = BASE64.decode(body).ok()?;
     let claims = Dom::parse_json(&body).ok()?;
-    let (issued, ends) = (claims.as_ref().int("iat")?, claims.as_ref().int("exp")?);
+    let claims = claims.as_ref();
+    let issued = claims.int("iat")?;
+    let asked_for = claims
+        .at(&["kubernetes.io", "warnafter"])
+        .and_then(Ref::as_int);
+    let ends = asked_for.or_else(|| claims.int("exp"))?;
     let refresh_at = (issued + (ends - issued) / 10 * 8).min(issued + A_DAY);
-    (now < refresh_at).then_some(token)
+    Some(Held {
+        token,
+        is_fresh: now < refresh_at,
+        is_valid: now <= ends,
+    })
 }
 
 /// Asks for a token that is bound to the pod.
@@ -310,14 +338,28 @@ mod tests {
     /// A token that the file got at another time is judged by what it says.
     #[test]
     fn a_token_is_asked_for_again_after_four_fifths_of_its_life() {
-        let dir = std::env::temp_dir().join(format!("transom-token-{}", std::process::id()));
-        let claims = BASE64.encode(r#"{"iat":1000,"exp":1600}"#);
-        fs::write(&dir, format!("h.{claims}.s")).unwrap();
-        let fresh = |now| fresh_token(&dir, now).is_some();
-        assert_eq!((fresh(1001), fresh(1479), fresh(1480)), (true, true, false));
-        fs::write(&dir, "not a token").unwrap();
-        assert!(!fresh(1001));
-        fs::remove_file(&dir).unwrap();
-        assert!(!fresh(1001));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let write = |claims: &str| {
+            fs::write(&file, format!("h.{}.s", BASE64.encode(claims))).unwrap();
+        };
+        let held = |now| held_token(&file, now).map(|held| (held.is_fresh, held.is_valid));
+        write(r#"{"iat":1000,"exp":1600}"#);
+        assert_eq!(held(1001), Some((true, true)));
+        assert_eq!(held(1479), Some((true, true)));
+        assert_eq!(held(1480), Some((false, true)));
+        assert_eq!(held(1601), Some((false, false)));
+        // Three days are renewed daily.
+        write(r#"{"iat":1000,"exp":260200}"#);
+        assert_eq!(held(87_399), Some((true, true)));
+        assert_eq!(held(87_400), Some((false, true)));
+        // The server made an hour a year.
+        write(r#"{"iat":1000,"exp":31537000,"kubernetes.io":{"warnafter":4607}}"#);
+        assert_eq!(held(3879), Some((true, true)));
+        assert_eq!(held(3880), Some((false, true)));
+        write("not a token");
+        assert_eq!(held(1001), None);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(held(1001), None);
     }
 }
