@@ -13,6 +13,8 @@ pub mod capabilities;
 pub mod client;
 pub mod defaults;
 mod error;
+#[cfg(test)]
+mod leftovers;
 pub mod node_init;
 pub mod seccomp;
 

@@ -14,9 +14,14 @@ use parking_lot::Mutex;
 use crate::{Config, Image, ImageConfig, Images, Runtime};
 
 mod host;
+#[path = "../../oci/src/leftovers.rs"]
+mod leftovers;
 mod pods;
 mod recovery;
 mod streams;
+
+/// Of names of folders and control groups.
+const PREFIX: &str = "transom-cri-";
 
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
@@ -55,13 +60,16 @@ int main(int c, char **v) {
 }
 "#;
 
-fn root() -> Option<&'static Path> {
-    static ROOT: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
-    let root = ROOT.get_or_init(|| {
-        let dir = tempfile::Builder::new()
-            .prefix("transom-cri-root")
-            .tempdir_in("/var/tmp")
-            .ok()?;
+/// The test program, compiled once; `None` with a reason printed.
+fn program() -> Option<&'static [u8]> {
+    static PROGRAM_FILE: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let program = PROGRAM_FILE.get_or_init(|| {
+        leftovers::take_away(PREFIX, |dir| {
+            if let Ok(shim) = oci::Shim::connect(dir) {
+                shim.shutdown().ok();
+            }
+        });
+        let dir = leftovers::folder(PREFIX);
         let (source, program) = (dir.path().join("prog.c"), dir.path().join("prog"));
         fs::write(&source, PROGRAM).ok()?;
         #[expect(clippy::disallowed_methods, reason = "a test compiles its helper")]
@@ -73,15 +81,22 @@ fn root() -> Option<&'static Path> {
             println!("skipped: no C compiler that links statically");
             return None;
         }
-        fs::remove_file(&source).ok()?;
-        fs::set_permissions(
-            dir.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .ok()?;
-        Some(dir)
+        fs::read(program).ok()
     });
-    root.as_ref().map(tempfile::TempDir::path)
+    program.as_deref()
+}
+
+/// The root file system of an image with the test program alone, in a test's folder: statics are
+/// never dropped, so what all tests share would stay behind.
+fn make_root(folder: &Path, program: &[u8]) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let root = folder.join("image");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("prog"), program).unwrap();
+    for path in [&root, &root.join("prog")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    root
 }
 
 /// One image; remembers which containers hold it.
@@ -217,16 +232,14 @@ async fn bed(name: &str) -> Option<Bed> {
         println!("skipped: not root");
         return None;
     }
+    let program = program()?;
+    let dir = leftovers::folder(PREFIX);
     let images = Arc::new(OneImage {
-        root: root()?.into(),
+        root: make_root(dir.path(), program),
         held: Mutex::default(),
     });
     let network = Arc::new(NoNetwork::default());
-    let dir = tempfile::Builder::new()
-        .prefix("transom-cri-")
-        .tempdir_in("/var/tmp")
-        .unwrap();
-    let parent = format!("/transom-cri-{}-{name}", std::process::id());
+    let parent = format!("/{PREFIX}{}-{name}", std::process::id());
     let (runtime, shutdown) = open(dir.path(), &parent, &images, &network).await;
     Some(Bed {
         dir,

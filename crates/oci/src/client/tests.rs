@@ -13,9 +13,13 @@ use std::time::Duration;
 use cgroups::{Group, Layout, Limits};
 
 use super::{ExecIo, Shim, clean_up, is_alive, read_state};
+use crate::leftovers;
 use crate::message::{RUNNING, STOPPED, Status};
 use crate::spec::{Capabilities, Container, Pod, Process, Rlimit, Rootfs};
 use crate::{ShimBinary, capabilities, defaults, node_init, seccomp};
+
+/// Of names of folders and control groups.
+const PREFIX: &str = "transom-oci-";
 
 /// Commands of the test program: `prog WORD ARG…` pairs are run in order.
 const PROGRAM: &str = r#"
@@ -73,14 +77,16 @@ int main(int c, char **v) {
 }
 "#;
 
-/// The test program's root file system, built once; `None` with a reason printed.
-fn root() -> Option<&'static Path> {
-    static ROOT: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
-    let root = ROOT.get_or_init(|| {
-        let dir = tempfile::Builder::new()
-            .prefix("transom-oci-root")
-            .tempdir_in("/var/tmp")
-            .ok()?;
+/// The test program, compiled once; `None` with a reason printed.
+fn program() -> Option<&'static [u8]> {
+    static PROGRAM_FILE: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let program = PROGRAM_FILE.get_or_init(|| {
+        leftovers::take_away(PREFIX, |dir| {
+            if let Ok(shim) = Shim::connect(dir) {
+                shim.shutdown().ok();
+            }
+        });
+        let dir = leftovers::folder(PREFIX);
         let (source, program) = (dir.path().join("prog.c"), dir.path().join("prog"));
         fs::write(&source, PROGRAM).ok()?;
         #[expect(clippy::disallowed_methods, reason = "a test compiles its helper")]
@@ -92,18 +98,27 @@ fn root() -> Option<&'static Path> {
             println!("skipped: no C compiler that links statically");
             return None;
         }
-        fs::remove_file(&source).ok()?;
-        fs::create_dir(dir.path().join("etc")).ok()?;
-        let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n";
-        fs::write(dir.path().join("etc/passwd"), passwd).ok()?;
-        fs::write(
-            dir.path().join("etc/group"),
-            "app:x:1001:\nextra:x:2000:app,other\n",
-        )
-        .ok()?;
-        Some(dir)
+        fs::read(program).ok()
     });
-    root.as_ref().map(tempfile::TempDir::path)
+    program.as_deref()
+}
+
+/// The root file system of an image with the test program alone, in a test's folder: statics are
+/// never dropped, so what all tests share would stay behind.
+fn make_root(folder: &Path, program: &[u8]) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let root = folder.join("image");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("prog"), program).unwrap();
+    fs::create_dir(root.join("etc")).unwrap();
+    let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd).unwrap();
+    let groups = "app:x:1001:\nextra:x:2000:app,other\n";
+    fs::write(root.join("etc/group"), groups).unwrap();
+    for path in [&root, &root.join("prog")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    root
 }
 
 /// A pod under test; everything of it goes at the end.
@@ -112,7 +127,7 @@ struct Bed {
     binary: ShimBinary,
     shim: Shim,
     group: Group,
-    root: &'static Path,
+    root: PathBuf,
 }
 
 impl Drop for Bed {
@@ -129,14 +144,12 @@ fn bed_with(name: &str, change: impl FnOnce(&mut Pod)) -> Option<Bed> {
         println!("skipped: not root");
         return None;
     }
-    let root = root()?;
-    let dir = tempfile::Builder::new()
-        .prefix("transom-oci-")
-        .tempdir_in("/var/tmp")
-        .unwrap();
+    let program = program()?;
+    let dir = leftovers::folder(PREFIX);
+    let root = make_root(dir.path(), program);
     let binary = ShimBinary::install(&dir.path().join("bin")).unwrap();
     let layout = Arc::new(Layout::detect().unwrap());
-    let path = format!("/transom-oci-{}-{name}", std::process::id());
+    let path = format!("/{PREFIX}{}-{name}", std::process::id());
     let group = Group::new(&layout, &path).unwrap();
     group.create().unwrap();
     let mut pod = Pod {
@@ -643,11 +656,6 @@ fn user_namespace() {
     // The mapped root must reach its layers.
     let path = bed.dir.path();
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    fs::set_permissions(
-        bed.root,
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
     let mut container = bed.container(
         "a",
         &[

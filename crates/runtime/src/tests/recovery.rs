@@ -139,8 +139,8 @@ async fn agent_to_be_killed() {
     let network = Arc::new(NoNetwork::default());
     let dir = PathBuf::from(dir);
     let (runtime, shutdown) = open(&dir, &parent, &images, &network).await;
-    let mut own = tempfile::tempdir().unwrap();
-    own.disable_cleanup(true);
+    // Goes with the folder around it: who is killed removes nothing.
+    let own = tempfile::tempdir_in(&dir).unwrap();
     let bed = Bed {
         dir: own,
         parent,
