@@ -1,24 +1,39 @@
 //! Records events about objects: bounded, in the background, repeated ones counted.
 //!
-//! An event equal to an earlier one of the last ten minutes is patched (count, lastTimestamp)
-//! instead of created. When the queue is full events are dropped and counted in the log: they
-//! never slow the component down. Source for the fields: kubernetes v1.36 client-go
-//! tools/record/{event,events_cache}.go.
+//! What is written is the [`correlator`]'s decision: equal events become one that is counted,
+//! similar ones are combined, an object that makes too many is left out for a while. Several writes
+//! are under way at a time, never two of one event. When the queue is full events are dropped and
+//! counted in the log: they never slow the component down.
+//! Source: kubernetes v1.36.3 client-go tools/record/{event,events_cache}.go.
 
-use std::collections::{HashMap, VecDeque};
+mod correlator;
+mod recent;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use api::Gvr;
 use base::{Chain, Clock, Rng, Shutdown, tasks};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use schema::Dom;
 use tokio::sync::mpsc;
 
-use crate::{Client, Error, Key, Patch};
+use crate::{Client, Error, Key, Patch, Retry};
+use correlator::{Correlator, EventKey, Write};
 
+/// Events that wait.
 const QUEUE_LIMIT: usize = 1000;
-const REMEMBERED_LIMIT: usize = 4096;
-const REMEMBERED_FOR_SECONDS: i64 = 600;
+/// Writes under way.
+const WRITES_LIMIT: usize = 32;
+/// How often a write is tried while nobody answers.
+const TRIES: u32 = 12;
+/// Between two tries; the first time up to so long.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// The longest name of an object.
+const NAME_LIMIT: usize = 253;
 
 /// What an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,24 +87,21 @@ pub enum EventType {
     Warning,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Occurrence {
     about: Reference,
     event_type: EventType,
     reason: String,
     message: String,
-}
-
-struct Earlier {
-    name: String,
-    count: i64,
-    last: Timestamp,
+    at: Timestamp,
 }
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
     sender: mpsc::Sender<Occurrence>,
+    dropped: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Recorder {
@@ -102,19 +114,23 @@ impl Recorder {
         shutdown: &Shutdown,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
-        let mut writer = Writer {
-            rng: client.rng("events"),
+        let dropped = Arc::new(AtomicU64::new(0));
+        let mut rng = client.rng("events");
+        let sink = Sink {
             client,
             component: component.to_owned(),
             host: host.to_owned(),
-            clock,
-            earlier: HashMap::new(),
-            order: VecDeque::new(),
+            first_name: rng.u64(),
         };
+        let counter = Arc::clone(&dropped);
         tasks::spawn("event-recorder", shutdown, async move {
-            writer.run(receiver).await
+            run(&sink, receiver, &counter, &mut rng).await;
         });
-        Self { sender }
+        Self {
+            sender,
+            dropped,
+            clock,
+        }
     }
 
     /// Records an event; never waits.
@@ -130,93 +146,117 @@ impl Recorder {
             event_type,
             reason: reason.to_owned(),
             message: message.into(),
+            at: self.clock.now(),
         };
         if self.sender.try_send(occurrence).is_err() {
-            tracing::warn!(
-                reason,
-                name = about.name,
-                "event dropped: the queue is full"
-            );
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-struct Writer {
+async fn run(
+    sink: &Sink,
+    mut receiver: mpsc::Receiver<Occurrence>,
+    dropped: &AtomicU64,
+    rng: &mut Rng,
+) {
+    let mut correlator = Correlator::new();
+    let mut writes = FuturesUnordered::new();
+    let mut is_open = true;
+    while is_open || !writes.is_empty() {
+        let write = tokio::select! {
+            biased;
+            Some(key) = writes.next() => correlator.written(key),
+            next = receiver.recv(), if is_open && writes.len() < WRITES_LIMIT => match next {
+                Some(occurrence) => correlator.observe(occurrence),
+                None => {
+                    is_open = false;
+                    continue;
+                }
+            },
+        };
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(count = lost, "events dropped: the queue was full");
+        }
+        if let Some(write) = write {
+            let limit = u64::try_from(TRY_AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX);
+            let pause = Duration::from_millis(rng.below(limit));
+            writes.push(sink.write(write, pause));
+        }
+    }
+}
+
+/// Where events go, and in whose name.
+struct Sink {
     client: Client,
     component: String,
     host: String,
-    clock: Arc<dyn Clock>,
-    rng: Rng,
-    earlier: HashMap<Occurrence, Earlier>,
-    order: VecDeque<Occurrence>,
+    /// Names count from here.
+    first_name: u64,
 }
 
-impl Writer {
-    async fn run(&mut self, mut receiver: mpsc::Receiver<Occurrence>) {
-        while let Some(occurrence) = receiver.recv().await {
-            if let Err(error) = self.write(&occurrence).await {
-                tracing::debug!(reason = occurrence.reason, err = %Chain(&error), "event not recorded");
+impl Sink {
+    /// Writes an event, again and again while nobody answers.
+    async fn write(&self, write: Write, first_pause: Duration) -> EventKey {
+        for attempt in 1..=TRIES {
+            let error = match self.put(&write).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if error.retry() != Retry::Later || attempt == TRIES {
+                tracing::debug!(
+                    reason = write.what.reason,
+                    name = write.what.about.name,
+                    err = %Chain(&error),
+                    "event not recorded"
+                );
+                break;
             }
+            // The first is of any length, so that not all come back at once.
+            let pause = if attempt == 1 {
+                first_pause
+            } else {
+                TRY_AGAIN_AFTER
+            };
+            tokio::time::sleep(pause).await;
         }
+        write.key
     }
 
-    async fn write(&mut self, occurrence: &Occurrence) -> Result<(), Error> {
-        let now = self.clock.now();
-        let namespace = match occurrence.about.namespace.as_str() {
+    async fn put(&self, write: &Write) -> Result<(), Error> {
+        let namespace = match write.what.about.namespace.as_str() {
             "" => "default",
             namespace => namespace,
         };
         let events = self
             .client
             .namespaced(&Gvr::new("", "v1", "events"), namespace);
-        // The revision is no part of what makes two events equal.
-        let mut identity = occurrence.clone();
-        identity.about.resource_version.clear();
-        if let Some(earlier) = self.earlier.get_mut(&identity)
-            && now.as_second() - earlier.last.as_second() < REMEMBERED_FOR_SECONDS
-        {
-            earlier.count += 1;
-            earlier.last = now;
-            let patch = format!(
-                r#"{{"count":{},"lastTimestamp":"{}"}}"#,
-                earlier.count,
-                api::time::format_seconds(now)
-            );
-            match events
-                .patch(&earlier.name, "", Patch::Merge(patch.into()))
-                .await
-            {
+        let name = self.name(write);
+        if write.count > 1 {
+            match events.patch(&name, "", Patch::Merge(change(write))).await {
+                // It has expired.
                 Err(error) if error.is_not_found() => {}
-                other => return other.map(|_| ()),
+                other => return other.map(drop),
             }
         }
-        let name = format!("{}.{:016x}", occurrence.about.name, self.rng.u64());
         events
-            .create(self.body(&name, namespace, occurrence, now))
-            .await?;
-        if self
-            .earlier
-            .insert(
-                identity.clone(),
-                Earlier {
-                    name,
-                    count: 1,
-                    last: now,
-                },
-            )
-            .is_none()
-        {
-            self.order.push_back(identity);
-        }
-        if self.order.len() > REMEMBERED_LIMIT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.earlier.remove(&oldest);
-        }
-        Ok(())
+            .create(self.body(&name, namespace, write))
+            .await
+            .map(drop)
     }
 
-    fn body(&self, name: &str, namespace: &str, what: &Occurrence, now: Timestamp) -> Vec<u8> {
+    fn name(&self, write: &Write) -> String {
+        let number = self.first_name.wrapping_add(write.number);
+        let name = format!("{}.{number:016x}", write.what.about.name);
+        if name.len() > NAME_LIMIT {
+            return format!("event.{number:016x}");
+        }
+        name
+    }
+
+    fn body(&self, name: &str, namespace: &str, write: &Write) -> Vec<u8> {
+        let what = &write.what;
         let mut dom = Dom::new();
         let root = dom.new_map();
         dom.set_root(root);
@@ -246,10 +286,11 @@ impl Writer {
         if !self.host.is_empty() {
             dom.set_str(source, "host", &self.host);
         }
-        let time = api::time::format_seconds(now);
-        dom.set_str(root, "firstTimestamp", &time);
-        dom.set_str(root, "lastTimestamp", &time);
-        dom.set_int(root, "count", 1);
+        let first = api::time::format_seconds(write.first);
+        dom.set_str(root, "firstTimestamp", &first);
+        let last = api::time::format_seconds(what.at);
+        dom.set_str(root, "lastTimestamp", &last);
+        dom.set_int(root, "count", write.count);
         dom.set_str(
             root,
             "type",
@@ -263,3 +304,19 @@ impl Writer {
         dom.to_json(root)
     }
 }
+
+/// What a repeated event changes.
+fn change(write: &Write) -> bytes::Bytes {
+    let mut dom = Dom::new();
+    let root = dom.new_map();
+    dom.set_int(root, "count", write.count);
+    let last = api::time::format_seconds(write.what.at);
+    dom.set_str(root, "lastTimestamp", &last);
+    if write.is_combined {
+        dom.set_str(root, "message", &write.what.message);
+    }
+    dom.to_json(root).into()
+}
+
+#[cfg(test)]
+mod tests;
