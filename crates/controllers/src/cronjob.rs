@@ -11,12 +11,11 @@ use std::sync::Arc;
 use api::Gvr;
 use client::{Api, Cache, DeleteOptions, Error, Key, Object, Propagation, WorkQueue};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
 use crate::cronjob::plan::{Finished, Times, due, surplus};
-use crate::cronjob::schedule::{Schedule, ScheduleError};
+use crate::cronjob::schedule::{Schedule, ScheduleError, time_zone};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
@@ -263,11 +262,11 @@ impl CronJobs {
         self.follow(owner, children, state).await?;
         let spec = cron.get("spec");
         let suspended = spec.and_then(|spec| spec.bool("suspend")).unwrap_or(false);
-        if owner.deleting || suspended {
-            return Ok(());
-        }
         let text = |field| spec.map_or("", |spec| spec.str(field));
         let zone = text("timeZone");
+        if owner.deleting || suspended && time_zone(zone).is_some() {
+            return Ok(());
+        }
         let schedule = match Schedule::parse(text("schedule"), zone) {
             Ok(schedule) => schedule,
             Err(ScheduleError::Zone(zone)) => {
@@ -445,9 +444,8 @@ fn job(cron: Ref<'_>, owner: &Owner, name: &str, time: Timestamp, zone: &str) ->
         }
     }
     let annotations = dom.ensure_map(metadata, "annotations");
-    let zoned = match TimeZone::get(zone) {
-        Ok(zone) if zone != TimeZone::UTC => {
-            let local = time.to_zoned(zone);
+    let zoned = match time_zone(zone).map(|zone| time.to_zoned(zone)) {
+        Some(local) if local.offset().seconds() != 0 => {
             local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
         }
         _ => api::time::format_seconds(time),

