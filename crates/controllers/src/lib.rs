@@ -28,6 +28,7 @@ mod replicaset;
 mod role_aggregation;
 mod statefulset;
 mod taint_eviction;
+mod volume_binder;
 mod workload;
 
 pub use context::{Context, Controller, start_all};
@@ -105,6 +106,11 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "persistentvolumeclaim-protection-controller",
         identity: "system:serviceaccount:kube-system:pvc-protection-controller",
         start: protection::start_claims,
+    },
+    Controller {
+        name: "persistentvolume-binder-controller",
+        identity: "system:serviceaccount:kube-system:persistent-volume-binder",
+        start: volume_binder::start,
     },
     Controller {
         name: "persistentvolume-protection-controller",
