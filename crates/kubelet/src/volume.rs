@@ -5,6 +5,7 @@
 //! `<root>/pods/<uid>/volumes/kubernetes.io~<kind>/<name>`.
 //! Source: kubernetes v1.36 pkg/volume/{configmap,secret,projected,downwardapi,emptydir,hostpath}.
 
+mod claim;
 mod contents;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,16 @@ pub(crate) enum VolumeError {
         name: String,
         /// Container's name.
         container: String,
+    },
+    /// A local volume's folder that is not there.
+    #[error(
+        "MountVolume.NewMounter initialization failed for volume {volume:?} : path {path:?} does not exist"
+    )]
+    Missing {
+        /// Name of the PersistentVolume.
+        volume: String,
+        /// Where it should be.
+        path: PathBuf,
     },
     /// A volume type that this node does not offer.
     #[error("volume {name:?} is of type {kind}, which this node does not offer")]
@@ -153,6 +164,22 @@ impl Volumes {
                 let kind = volumes::HostPathType::parse(host.str("type")).unwrap_or_default();
                 volumes::check_host_path(Path::new(host.str("path")), kind).map_err(disk)
             }
+            "persistentVolumeClaim" | "ephemeral" => {
+                let backing = claim::backing(round, pod, volume).await?;
+                match &backing.host_type {
+                    Some(kind) => {
+                        let kind = volumes::HostPathType::parse(kind).unwrap_or_default();
+                        volumes::check_host_path(&backing.path, kind).map_err(disk)?;
+                    }
+                    None if !backing.path.exists() => {
+                        let (volume, path) = (backing.volume, backing.path);
+                        return Err(VolumeError::Missing { volume, path });
+                    }
+                    None => {}
+                }
+                // The link says to later starts, and to later lives of this process, what it is.
+                point_to(&dir, &backing.path).map_err(disk)
+            }
             "configMap" | "secret" | "projected" | "downwardAPI" => {
                 let files = contents::files(round, pod, volume, group, &dir).await?;
                 let memory = matches!(kind_of(volume), "secret" | "projected");
@@ -192,9 +219,20 @@ impl Volumes {
                 let reason = "the pod has no such volume".to_owned();
                 return Err(VolumeError::Reference { name, reason });
             };
-            let mut from = match volume.get("hostPath") {
-                Some(host) => PathBuf::from(host.str("path")),
-                None => self.dir(object.uid(), volume),
+            let dir = self.dir(object.uid(), volume);
+            let mut from = match (volume.get("hostPath"), kind_of(volume)) {
+                (Some(host), _) => PathBuf::from(host.str("path")),
+                (None, "persistentVolumeClaim" | "ephemeral") => {
+                    std::fs::read_link(&dir).map_err(|cause| VolumeError::SetUp {
+                        name: name.clone(),
+                        cause: volumes::VolumeError::Io {
+                            operation: "read link",
+                            path: dir,
+                            cause,
+                        },
+                    })?
+                }
+                (None, _) => dir,
             };
             let lookup = |variable: &str| {
                 environment
@@ -243,7 +281,9 @@ impl Volumes {
             let read_only_kind = matches!(
                 kind_of(volume),
                 "configMap" | "secret" | "projected" | "downwardAPI"
-            );
+            ) || volume
+                .get("persistentVolumeClaim")
+                .is_some_and(|claim| claim.bool("readOnly") == Some(true));
             mounts.push(Mount {
                 container_path: wanted.str("mountPath").to_owned(),
                 host_path: from.to_string_lossy().into_owned(),
@@ -313,6 +353,31 @@ fn kind_of<'a>(volume: Ref<'a>) -> &'a str {
         .map(|(key, _)| key)
         .find(|key| *key != "name")
         .unwrap_or("emptyDir")
+}
+
+/// Makes `link` lead to `path`, whatever it was before.
+fn point_to(link: &Path, path: &Path) -> Result<(), volumes::VolumeError> {
+    let fail = |operation: &'static str| {
+        let path = link.to_owned();
+        move |cause| volumes::VolumeError::Io {
+            operation,
+            path,
+            cause,
+        }
+    };
+    if std::fs::read_link(link).is_ok_and(|known| known == path) {
+        return Ok(());
+    }
+    if let Some(parent) = link.parent() {
+        std::fs::create_dir_all(parent).map_err(fail("create the folder of"))?;
+    }
+    match std::fs::remove_file(link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(fail("remove")(error));
+        }
+        _ => {}
+    }
+    std::os::unix::fs::symlink(path, link).map_err(fail("link"))
 }
 
 fn make_dir(
