@@ -13,6 +13,8 @@ mod local_cluster;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod rollout;
 #[cfg(test)]
 mod scenario;
@@ -20,3 +22,5 @@ mod scenario;
 mod simulation;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod token_rotation;
