@@ -43,7 +43,6 @@ pub(super) struct Claim {
     pub(super) request: Quantity,
     pub(super) selector: Option<Selector>,
     pub(super) is_completed: bool,
-    pub(super) by_controller: bool,
     pub(super) has_node: bool,
 }
 
@@ -161,7 +160,6 @@ impl Claim {
                 None => None,
             },
             is_completed: meta.annotation(COMPLETED).is_some(),
-            by_controller: meta.annotation(BY_CONTROLLER).is_some(),
             has_node: meta.annotation(SELECTED_NODE).is_some(),
         })
     }

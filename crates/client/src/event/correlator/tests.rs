@@ -57,7 +57,12 @@ fn check(script: &str, expect: Expect) {
 fn equal_events_are_counted() {
     check(
         "0 Failed a\ndone\n1 Failed a x3\ndone\ndone\n9 Failed b",
-        expect![],
+        expect![[r#"
+            create #1 Failed x1: a
+            patch #1 Failed x2: a
+            patch #1 Failed x4: a
+            create #2 Failed x1: b
+        "#]],
     );
 }
 
@@ -66,7 +71,21 @@ fn equal_events_are_counted() {
 fn similar_events_are_combined() {
     check(
         "0 Failed mN x12\ndone\ndone\n601 Failed again\n1300 Failed later",
-        expect![],
+        expect![[r#"
+            create #1 Failed x1: m0
+            create #2 Failed x1: m1
+            create #3 Failed x1: m2
+            create #4 Failed x1: m3
+            create #5 Failed x1: m4
+            create #6 Failed x1: m5
+            create #7 Failed x1: m6
+            create #8 Failed x1: m7
+            create #9 Failed x1: m8
+            create #10 Failed x1: (combined from similar events): m9
+            patch #10 Failed x3: (combined from similar events): m11
+            create #11 Failed x1: again
+            create #12 Failed x1: later
+        "#]],
     );
 }
 
@@ -75,6 +94,26 @@ fn similar_events_are_combined() {
 fn an_object_has_25_events() {
     check(
         "0 A a x9\n0 B bN x9\n0 C cN x9\ndone\n0 D d\n299 D d\n300 D d\n301 D d",
-        expect![],
+        expect![[r#"
+            create #1 A x1: a
+            create #2 B x1: b0
+            create #3 B x1: b1
+            create #4 B x1: b2
+            create #5 B x1: b3
+            create #6 B x1: b4
+            create #7 B x1: b5
+            create #8 B x1: b6
+            create #9 B x1: b7
+            create #10 B x1: b8
+            create #11 C x1: c0
+            create #12 C x1: c1
+            create #13 C x1: c2
+            create #14 C x1: c3
+            create #15 C x1: c4
+            create #16 C x1: c5
+            create #17 C x1: c6
+            patch #1 A x9: a
+            patch #20 D x3: d
+        "#]],
     );
 }
