@@ -13,7 +13,6 @@
 //! docs/CONFORMANCE.md again.
 
 mod cause;
-mod cluster;
 mod gate;
 mod ledger;
 mod options;
@@ -31,6 +30,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::cluster::Cluster;
 use crate::tool::{command, say};
 use ledger::Files;
 use options::{Options, Task};
@@ -150,7 +150,7 @@ struct Place {
     stopped: Cell<bool>,
     /// Every call came to its end and wrote its report.
     complete: Cell<bool>,
-    _own: Option<cluster::Cluster>,
+    _own: Option<Cluster>,
 }
 
 impl Place {
@@ -164,7 +164,13 @@ impl Place {
                 _own: None,
             });
         }
-        let own = cluster::Cluster::start(root, options.nodes)?;
+        let images = root.join(".build/images/conformance.tar");
+        ensure!(
+            options.nodes == 0 || images.exists(),
+            "no {}: run `cargo xtask images` first",
+            images.display()
+        );
+        let own = Cluster::start(root, "conformance", options.nodes, &images)?;
         let repositories = match &own.archive {
             Some(archive) => {
                 let address = registry::serve(archive)?;

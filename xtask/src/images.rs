@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use layer::Layer;
-use layout::{Config, Layout};
+pub(crate) use layer::Layer;
+pub(crate) use layout::{Config, Layout};
+pub(crate) use rootfs::busybox;
 
 use crate::tool::{command, say};
 

@@ -1,5 +1,7 @@
-//! Automation: `cargo xtask codegen|conformance|differential|images|nodeapi`.
+//! Automation: `cargo xtask clients|codegen|conformance|differential|images|nodeapi`.
 
+mod clients;
+mod cluster;
 mod codegen;
 mod conformance;
 mod differential;
@@ -10,6 +12,7 @@ mod tool;
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some("clients") => clients::run(arguments),
         Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
         Some("conformance") => conformance::run(arguments),
         Some("differential") => differential::run(arguments),
@@ -17,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         Some("nodeapi") => nodeapi::run(),
         other => {
             anyhow::bail!(
-                "unknown task {other:?}; known: codegen [--check], conformance, differential, images, nodeapi"
+                "unknown task {other:?}; known: clients, codegen [--check], conformance, differential, images, nodeapi"
             )
         }
     }

@@ -1,4 +1,4 @@
-//! A fresh local cluster with the suite's images, gone with the value.
+//! A fresh local cluster with a suite's images, gone with the value.
 //!
 //! Its name is the clone's, so that runs of two clones do not take each other's cluster down; a
 //! lock keeps two runs of one clone apart, and what a killed run left is taken down first.
@@ -12,38 +12,39 @@ use sha2::{Digest as _, Sha256};
 
 use crate::tool::{command, say};
 
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     binary: PathBuf,
     root: PathBuf,
     name: String,
-    pub(super) kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     /// The images on this host; none where no node runs them.
-    pub(super) archive: Option<PathBuf>,
+    pub(crate) archive: Option<PathBuf>,
     _lock: File,
 }
 
 impl Cluster {
-    pub(super) fn start(root: &Path, nodes: usize) -> Result<Cluster> {
+    /// Starts the binary that `TRANSOM_BIN` names. `suite` is in the names of the cluster, of its
+    /// kubeconfig and of the lock; every node gets the images of `archive`.
+    pub(crate) fn start(
+        root: &Path,
+        suite: &str,
+        nodes: usize,
+        archive: &Path,
+    ) -> Result<Cluster> {
         let binary = std::env::var_os("TRANSOM_BIN").map(PathBuf::from);
         let binary = binary
             .context("name a static binary in TRANSOM_BIN, or a cluster with --kubeconfig")?;
-        let archive = root.join(".build/images/conformance.tar");
-        ensure!(
-            nodes == 0 || archive.exists(),
-            "no {}: run `cargo xtask images` first",
-            archive.display()
-        );
         fs::create_dir_all(root.join(".build"))?;
-        let lock = File::create(root.join(".build/conformance.lock"))?;
+        let lock = File::create(root.join(format!(".build/{suite}.lock")))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .context("another conformance run of this clone is under way")?;
+            .with_context(|| format!("another {suite} run of this clone is under way"))?;
         let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
         let cluster = Cluster {
             binary,
             root: root.to_owned(),
-            name: format!("conf-{:02x}{:02x}", digest[0], digest[1]),
-            kubeconfig: root.join(".build/conformance.kubeconfig"),
-            archive: (nodes > 0).then_some(archive),
+            name: format!("{:.4}-{:02x}{:02x}", suite, digest[0], digest[1]),
+            kubeconfig: root.join(format!(".build/{suite}.kubeconfig")),
+            archive: (nodes > 0).then(|| archive.to_owned()),
             _lock: lock,
         };
         let _ = cluster.transom(&["down"]);

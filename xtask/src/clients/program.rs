@@ -1,0 +1,76 @@
+//! What a suite needs: tools of the machine, and programs built from Go modules.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::tool::{command, say};
+
+/// A program that must be in `PATH`, and what to do when it is not.
+pub(super) struct Tool {
+    name: &'static str,
+    next: &'static str,
+}
+
+pub(super) const GO: Tool = Tool {
+    name: "go",
+    next: "install Go 1.26 (https://go.dev/dl)",
+};
+pub(super) const PYTHON: Tool = Tool {
+    name: "python3",
+    next: "apt-get install python3 python3-venv",
+};
+
+/// A main package of a Go module in this repository.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) module: &'static str,
+    pub(super) package: &'static str,
+}
+
+/// What looks at the cluster where the client under test cannot.
+pub(super) const KUBECTL: Program = Program {
+    name: "kubectl",
+    module: "tests/conformance",
+    package: "k8s.io/kubernetes/cmd/kubectl",
+};
+
+/// All tools, or one message that names each missing one with its next step.
+pub(super) fn needed(tools: &[Tool]) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).exists());
+    let missing: Vec<String> = tools
+        .iter()
+        .filter(|tool| !there(tool.name))
+        .map(|tool| format!("no {} in PATH: {}", tool.name, tool.next))
+        .collect();
+    if !missing.is_empty() {
+        bail!("{}", missing.join("; "));
+    }
+    Ok(())
+}
+
+pub(super) fn build(root: &Path, programs: &Path, program: &Program) -> Result<()> {
+    let output = programs.join(program.name);
+    if output.exists() {
+        return Ok(());
+    }
+    let module = root.join(program.module);
+    ensure!(
+        module.join("go.mod").exists(),
+        "no go.mod in {}",
+        module.display()
+    );
+    say(&format!("building {} (minutes)", program.name));
+    let unfinished = programs.join(format!("{}.new", program.name));
+    let status = command("go", &module)
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-mod=readonly", "-ldflags", "-s -w", "-o"])
+        .arg(&unfinished)
+        .arg(program.package)
+        .status()
+        .context("run go: install Go 1.26")?;
+    ensure!(status.success(), "go build {} failed", program.package);
+    fs::rename(&unfinished, &output).with_context(|| output.display().to_string())
+}
