@@ -11,13 +11,14 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench kubectl packages conformance clean
+.PHONY: help run release check test bench kubectl packages conformance clients clients-packages clean
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
 	@echo "make check  format, lints, unit tests (minutes)"
 	@echo "make test   everything that CI runs"
 	@echo "make bench  all figures, side by side with upstream, into docs/BENCHMARKS.md (10 minutes; with Go)"
+	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
@@ -70,6 +71,16 @@ conformance: packages
 	PATH="$$(.ci/go):$$PATH" $(TARGET)/ci/xtask conformance --build --page
 	$(SUDO) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom $(TARGET)/ci/xtask conformance --record \
 	  --nodes $(NODES) --procs $(PROCS) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)')
+
+# Clients that others wrote, each against a fresh local cluster: make clients [SUITE="helm python …"]
+clients: clients-packages
+	$(STATIC) cargo build --profile ci --target $(HOST) -p transom -p xtask
+	$(SUDO) env PATH="$$(.ci/go):$$PATH" TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom $(TARGET)/ci/xtask clients $(SUITE)
+
+clients-packages: packages
+	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \
+	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
+	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
 
 clean:
 	cargo clean

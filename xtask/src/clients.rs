@@ -8,8 +8,10 @@
 //! Programs, virtual environments and logs are below .build/clients.
 
 mod check;
+mod coredns;
 mod helm;
 mod image;
+mod metrics;
 mod program;
 mod report;
 mod script;

@@ -25,12 +25,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the binary that `TRANSOM_BIN` names. `suite` is in the names of the cluster, of its
     /// kubeconfig and of the lock; every node gets the images of `archive`.
-    pub(crate) fn start(
-        root: &Path,
-        suite: &str,
-        nodes: usize,
-        archive: &Path,
-    ) -> Result<Cluster> {
+    pub(crate) fn start(root: &Path, suite: &str, nodes: usize, archive: &Path) -> Result<Cluster> {
         let binary = std::env::var_os("TRANSOM_BIN").map(PathBuf::from);
         let binary = binary
             .context("name a static binary in TRANSOM_BIN, or a cluster with --kubeconfig")?;

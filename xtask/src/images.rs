@@ -78,7 +78,7 @@ fn build(module: &Path, package: &str, output: &Path) -> Result<()> {
 }
 
 /// Where the module cache keeps a module's files.
-fn module_folder(module: &Path, path: &str) -> Result<PathBuf> {
+pub(crate) fn module_folder(module: &Path, path: &str) -> Result<PathBuf> {
     let output = command("go", module)
         .args(["list", "-m", "-f", "{{.Dir}}", path])
         .output()

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use tokio::sync::mpsc;
 use crate::exec::{DRAIN_LIMIT, pipes, wait};
 use crate::state::{Runtime, Sandbox, blocking, oci_error};
 
+/// How long a client may still send to a pod that has nothing more to say.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a connection into a pod may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -172,7 +175,7 @@ impl Streams for Runtime {
         &self,
         sandbox_id: &str,
         port: u16,
-        mut stream: Box<dyn Duplex>,
+        stream: Box<dyn Duplex>,
     ) -> Result<(), CriError> {
         let sandbox = self.inner.sandbox(sandbox_id)?;
         if !sandbox.is_ready() {
@@ -180,10 +183,31 @@ impl Streams for Runtime {
                 "sandbox container {sandbox_id:?} is not running"
             )));
         }
-        let mut inside = connect(&sandbox, port).await?;
-        // Either side may break off at any time: that is the end, not an error.
-        let _end = tokio::io::copy_bidirectional(&mut inside, &mut stream).await;
+        join(connect(&sandbox, port).await?, stream).await;
         Ok(())
+    }
+}
+
+/// Copies both ways until the pod has said all, or either side broke off: that is the end, not an
+/// error. A client whose own end is open learns of it then.
+/// Source: containerd v2 internal/cri/server/sandbox_portforward_linux.go.
+async fn join(inside: TcpStream, stream: Box<dyn Duplex>) {
+    let (mut from_pod, mut to_pod) = inside.into_split();
+    let (mut from_client, mut to_client) = tokio::io::split(stream);
+    let asks = async {
+        let _end = tokio::io::copy(&mut from_client, &mut to_pod).await;
+        let _end = to_pod.shutdown().await;
+    };
+    let answers = async {
+        let _end = tokio::io::copy(&mut from_pod, &mut to_client).await;
+        let _end = to_client.shutdown().await;
+    };
+    let (mut asks, mut answers) = (pin!(asks), pin!(answers));
+    tokio::select! {
+        () = &mut asks => answers.await,
+        () = &mut answers => {
+            let _late = tokio::time::timeout(LAST_WORDS, asks).await;
+        }
     }
 }
 

@@ -6,34 +6,11 @@
 use anyhow::Result;
 
 use super::check::Check;
-use super::step::{self, Step};
+use super::step::{self, Step, fails, step};
 use super::suite::Setting;
-
-const fn step(name: &'static str, words: &'static str, says: &'static [&'static str]) -> Step {
-    Step {
-        name,
-        words,
-        fails: false,
-        says,
-    }
-}
-
-const fn fails(name: &'static str, words: &'static str, says: &'static [&'static str]) -> Step {
-    Step {
-        name,
-        words,
-        fails: true,
-        says,
-    }
-}
 
 const STEPS: &[Step] = &[
     step("lint", "helm lint {files}/chart", &["0 chart(s) failed"]),
-    step(
-        "install --dry-run=server looks objects up and validates",
-        "helm install web {files}/chart -n shop --dry-run=server --set text=dry",
-        &[],
-    ),
     step(
         "install: CRD, hooks, server-side apply, wait",
         "helm install web {files}/chart -n shop --create-namespace --wait --timeout 90s",
@@ -47,6 +24,16 @@ const STEPS: &[Step] = &[
             "\"lookup\":\"kube-system\"",
             "\"version\":\"v1.36.",
         ],
+    ),
+    step(
+        "install --dry-run=server looks objects up and stores nothing",
+        "helm install dry {files}/chart -n shop --dry-run=server --set text=dry",
+        &["lookup: kube-system", "dry says dry."],
+    ),
+    step(
+        "install --dry-run=server looks objects up and stores nothing",
+        "helm list -n shop --all -q",
+        &["web", "!dry"],
     ),
     step(
         "the custom resource got its default",

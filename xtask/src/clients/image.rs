@@ -17,7 +17,7 @@ pub(super) fn archive(base: &Path, suite: &Suite) -> Result<PathBuf> {
     let program = fs::read(BUSYBOX)
         .with_context(|| format!("no {BUSYBOX}: apt-get install busybox-static"))?;
     let mut layout = Layout::default();
-    let tools = layout.layer(busybox(&program, &program)?)?;
+    let tools = layout.layer(busybox(&program, &program, &program)?)?;
     layout.image("localhost/busybox:1", &Config::new(&[], &["sh"]), &[tools])?;
     for name in suite.images {
         let mut layer = Layer::new();

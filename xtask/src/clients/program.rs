@@ -22,6 +22,15 @@ pub(super) const PYTHON: Tool = Tool {
     next: "apt-get install python3 python3-venv",
 };
 
+pub(super) const NODE: Tool = Tool {
+    name: "node",
+    next: "apt-get install nodejs (version 20 or later)",
+};
+pub(super) const NPM: Tool = Tool {
+    name: "npm",
+    next: "apt-get install npm",
+};
+
 /// A main package of a Go module in this repository.
 pub(super) struct Program {
     pub(super) name: &'static str,

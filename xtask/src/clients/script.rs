@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::check::{Check, of_lines};
 use super::suite::Setting;
+use crate::images::module_folder;
 use crate::tool::{command, say};
 
 /// Tests that the client's own package brings.
@@ -51,6 +52,35 @@ pub(super) fn python(setting: &Setting) -> Result<Vec<Check>> {
         .env("PYTHONPATH", &setting.folder)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     run(setting, &mut pytest)
+}
+
+pub(super) fn javascript(setting: &Setting) -> Result<Vec<Check>> {
+    let place = setting.work.join("packages");
+    let wanted = setting.folder.join("package-lock.json");
+    if renewed(&place, &wanted)? {
+        say("installing the JavaScript client");
+        fs::create_dir_all(&place)?;
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(setting.folder.join(name), place.join(name))?;
+        }
+        let mut npm = command("npm", &place);
+        must(npm.args(["ci", "--silent", "--ignore-scripts"]))?;
+        settled(&place, &wanted)?;
+    }
+    let mut node = command("node", &setting.work);
+    node.arg(setting.folder.join("cluster.js"))
+        .env("PACKAGES", &place);
+    run(setting, &mut node)
+}
+
+/// Fake nodes by the hundred. `CLIENTS_NODES` and `CLIENTS_PODS` say how many of each.
+pub(super) fn kwok(setting: &Setting) -> Result<Vec<Check>> {
+    let mut load = command(setting.programs.join("kwok-load"), &setting.work);
+    load.env("KWOK", setting.programs.join("kwok")).env(
+        "STAGES",
+        module_folder(&setting.folder, "sigs.k8s.io/kwok")?,
+    );
+    run(setting, &mut load)
 }
 
 /// Whether the folder must be filled anew, because what is wanted changed.

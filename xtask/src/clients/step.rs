@@ -20,6 +20,34 @@ pub(super) struct Step {
     pub(super) says: &'static [&'static str],
 }
 
+/// A command that must end well.
+pub(super) const fn step(
+    name: &'static str,
+    words: &'static str,
+    says: &'static [&'static str],
+) -> Step {
+    Step {
+        name,
+        words,
+        fails: false,
+        says,
+    }
+}
+
+/// A command that must fail.
+pub(super) const fn fails(
+    name: &'static str,
+    words: &'static str,
+    says: &'static [&'static str],
+) -> Step {
+    Step {
+        name,
+        words,
+        fails: true,
+        says,
+    }
+}
+
 /// Runs all steps in turn, also after one that failed: what follows shows how much is lost.
 pub(super) fn run(setting: &Setting, steps: &[Step]) -> Result<Vec<Check>> {
     let log = setting.work.join("log");

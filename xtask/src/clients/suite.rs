@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::check::Check;
+use super::coredns;
 use super::helm;
-use super::program::{GO, KUBECTL, PYTHON, Program, Tool};
+use super::metrics;
+use super::program::{GO, KUBECTL, NODE, NPM, PYTHON, Program, Tool};
 use super::script;
 
 /// What a running suite works with.
@@ -40,7 +42,30 @@ const HELM: Program = Program {
     package: "helm.sh/helm/v4/cmd/helm",
 };
 
-pub(super) const SUITES: [Suite; 2] = [
+const KWOK: Program = Program {
+    name: "kwok",
+    module: "tests/clients/kwok",
+    package: "sigs.k8s.io/kwok/cmd/kwok",
+};
+/// What makes the nodes and pods, with client-go.
+const KWOK_LOAD: Program = Program {
+    name: "kwok-load",
+    module: "tests/clients/kwok",
+    package: "./load",
+};
+
+const COREDNS: Program = Program {
+    name: "coredns",
+    module: "tests/clients/coredns",
+    package: "github.com/coredns/coredns",
+};
+const METRICS_SERVER: Program = Program {
+    name: "metrics-server",
+    module: "tests/clients/metrics-server",
+    package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
+};
+
+pub(super) const SUITES: [Suite; 6] = [
     Suite {
         name: "helm",
         about: "helm v4.3.1 installs, upgrades, rolls back, tests and removes a chart",
@@ -58,5 +83,41 @@ pub(super) const SUITES: [Suite; 2] = [
         images: &[],
         nodes: 1,
         run: script::python,
+    },
+    Suite {
+        name: "javascript",
+        about: "npm `@kubernetes/client-node` 1.4.0: lists, watches, informers, streams, apply",
+        tools: &[NODE, NPM],
+        programs: &[],
+        images: &[],
+        nodes: 1,
+        run: script::javascript,
+    },
+    Suite {
+        name: "kwok",
+        about: "kwok v0.8.0 plays fake nodes, client-go makes pods for them, our scheduler places them",
+        tools: &[GO],
+        programs: &[KWOK, KWOK_LOAD],
+        images: &[],
+        nodes: 1,
+        run: script::kwok,
+    },
+    Suite {
+        name: "coredns",
+        about: "CoreDNS v1.15.0 runs as pods and says what the cluster's own server says",
+        tools: &[GO],
+        programs: &[KUBECTL, COREDNS],
+        images: &["coredns"],
+        nodes: 1,
+        run: coredns::run,
+    },
+    Suite {
+        name: "metrics-server",
+        about: "metrics-server v0.9.0 runs as a pod and is asked for metrics",
+        tools: &[GO],
+        programs: &[KUBECTL, METRICS_SERVER],
+        images: &["metrics-server"],
+        nodes: 1,
+        run: metrics::run,
     },
 ];

@@ -142,9 +142,10 @@ async fn attach_and_port_forward() {
     let client = async {
         ours.write_all(b"hi").await.unwrap();
         ours.read_to_string(&mut text).await.unwrap();
-        drop(ours);
+        // The pod ended the connection; a client that waits to be told so keeps its own end open.
+        ours
     };
-    let (forwarded, ()) = tokio::join!(
+    let (forwarded, _ours) = tokio::join!(
         Streams::port_forward(&bed.runtime, &sandbox, 8080, Box::new(theirs)),
         client
     );
