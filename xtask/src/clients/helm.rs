@@ -32,7 +32,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "install --dry-run=server looks objects up and stores nothing",
-        "helm list -n shop --all -q",
+        "helm list -n shop -q",
         &["web", "!dry"],
     ),
     step(

@@ -34,7 +34,7 @@ const STEPS: &[Step] = &[
     step(
         "its log tells of no failed scrape",
         "kubectl logs -n kube-system deployment/metrics-server --tail=-1",
-        &["!Failed to scrape node"],
+        &["Serving securely", "!Failed to scrape node"],
     ),
     step(
         "through its APIService (aggregation)",

@@ -20,9 +20,10 @@ const CELL: usize = 160;
 const HEAD: &str = "# Clients that others wrote
 
 Written by `cargo xtask clients` (`make clients [SUITE=…]`), which starts a fresh local cluster for \
-each suite. `upstream` is the same suite against upstream's kube-apiserver v1.36.3 without any \
-node; what needs a running pod was not asked there. A suite's folder is `tests/clients/NAME`; \
-the last results as data are `tests/clients/results.json`.
+each suite. `upstream` is the same suite against upstream's kube-apiserver v1.36.3 alone, without \
+controllers or nodes (`--kubeconfig FILE --beside upstream`): a check that fails in both columns \
+is no difference, – was not asked. A suite's files are in `tests/clients/NAME`, the last results as \
+data in `tests/clients/results.json`, its log in `.build/clients/NAME/log`.
 ";
 
 /// Suite → column → its checks in order.
