@@ -127,13 +127,23 @@ fn the_smallest_that_suits() {
     check("c 1Gi RWO block", &lines, expect!["bind raw"]);
     check("c 1Gi RWO class=fast", &lines, expect!["bind fast"]);
     check("c 1Gi RWO wants=db", &lines, expect!["bind labelled"]);
-    check("c 1Gi ROX", &lines, expect!["Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"]);
+    check(
+        "c 1Gi ROX",
+        &lines,
+        expect![
+            "Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"
+        ],
+    );
 }
 
 #[test]
 fn what_was_kept_for_a_claim() {
     let small = "small 1Gi RWO phase=Available";
-    check("c 1Gi RWO", &[small, "kept 5Gi RWO for=c"], expect!["bind kept"]);
+    check(
+        "c 1Gi RWO",
+        &[small, "kept 5Gi RWO for=c"],
+        expect!["bind kept"],
+    );
     check(
         "c 1Gi RWO",
         &[small, "kept 5Gi RWO for=c:u-c"],
@@ -144,37 +154,115 @@ fn what_was_kept_for_a_claim() {
         &[small, "old 5Gi RWO for=c:u-before"],
         expect!["bind small"],
     );
-    check("c 9Gi RWO", &[small, "kept 5Gi RWO for=c"], expect!["Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"]);
+    check(
+        "c 9Gi RWO",
+        &[small, "kept 5Gi RWO for=c"],
+        expect![
+            "Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"
+        ],
+    );
 }
 
 #[test]
 fn a_claim_that_names_its_volume() {
     check("c 1Gi RWO volume=v", &[], expect!["wait"]);
     check("c 1Gi RWO volume=v", &["v 1Gi RWO"], expect!["bind v"]);
-    check("c 2Gi RWO volume=v", &["v 1Gi RWO"], expect![[r#"Warning VolumeMismatch: Cannot bind to requested volume "v": requested PV is too small"#]]);
-    check("c 1Gi RWX volume=v", &["v 1Gi RWO"], expect![[r#"Warning VolumeMismatch: Cannot bind to requested volume "v": incompatible accessMode"#]]);
-    check("c 1Gi RWO volume=v class=a", &["v 1Gi RWO"], expect![[r#"Warning VolumeMismatch: Cannot bind to requested volume "v": storageClassName does not match"#]]);
-    check("c 1Gi RWO volume=v", &["v 1Gi RWO for=x:y"], expect![[r#"Warning FailedBinding: volume "v" already bound to a different claim."#]]);
-    check("c 1Gi RWO volume=v", &["v 1Gi RWO deleting"], expect![[r#"Warning VolumeMismatch: Cannot bind to requested volume "v": the volume is marked for deletion "v""#]]);
+    check(
+        "c 2Gi RWO volume=v",
+        &["v 1Gi RWO"],
+        expect![[
+            r#"Warning VolumeMismatch: Cannot bind to requested volume "v": requested PV is too small"#
+        ]],
+    );
+    check(
+        "c 1Gi RWX volume=v",
+        &["v 1Gi RWO"],
+        expect![[
+            r#"Warning VolumeMismatch: Cannot bind to requested volume "v": incompatible accessMode"#
+        ]],
+    );
+    check(
+        "c 1Gi RWO volume=v class=a",
+        &["v 1Gi RWO"],
+        expect![[
+            r#"Warning VolumeMismatch: Cannot bind to requested volume "v": storageClassName does not match"#
+        ]],
+    );
+    check(
+        "c 1Gi RWO volume=v",
+        &["v 1Gi RWO for=x:y"],
+        expect![[r#"Warning FailedBinding: volume "v" already bound to a different claim."#]],
+    );
+    check(
+        "c 1Gi RWO volume=v",
+        &["v 1Gi RWO deleting"],
+        expect![[
+            r#"Warning VolumeMismatch: Cannot bind to requested volume "v": the volume is marked for deletion "v""#
+        ]],
+    );
 }
 
 #[test]
 fn bound_for_good() {
     let done = "c 1Gi RWO done volume=v";
-    check(done, &["v 1Gi RWO for=c:u-c phase=Bound"], expect!["bind v"]);
+    check(
+        done,
+        &["v 1Gi RWO for=c:u-c phase=Bound"],
+        expect!["bind v"],
+    );
     check(done, &["v 1Gi RWO phase=Available"], expect!["bind v"]);
-    check(done, &["v 1Gi RWO for=c:u-other"], expect!["lost, Warning ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly"]);
-    check(done, &[], expect!["lost, Warning ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!"]);
-    check("c 1Gi RWO done", &[], expect!["lost, Warning ClaimLost: Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"]);
+    check(
+        done,
+        &["v 1Gi RWO for=c:u-other"],
+        expect![
+            "lost, Warning ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly"
+        ],
+    );
+    check(
+        done,
+        &[],
+        expect![
+            "lost, Warning ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+        ],
+    );
+    check(
+        "c 1Gi RWO done",
+        &[],
+        expect![
+            "lost, Warning ClaimLost: Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
+        ],
+    );
 }
 
 #[test]
 fn classes() {
     let free = "v 1Gi RWO class=local phase=Available";
-    check("c 1Gi RWO class=local", &[free], expect!["Normal WaitForFirstConsumer: waiting for first consumer to be created before binding"]);
-    check("c 1Gi RWO class=plain", &[free], expect!["Warning ProvisioningFailed: no volume plugin matched name: kubernetes.io/no-provisioner"]);
-    check("c 1Gi RWO class=csi", &[free], expect!["by csi.example.com, Normal ExternalProvisioning: Waiting for a volume to be created either by the external provisioner 'csi.example.com' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."]);
-    check("c 1Gi RWO class=none", &[free], expect![[r#"Warning ProvisioningFailed: storageclass.storage.k8s.io "none" not found"#]]);
+    check(
+        "c 1Gi RWO class=local",
+        &[free],
+        expect![
+            "Normal WaitForFirstConsumer: waiting for first consumer to be created before binding"
+        ],
+    );
+    check(
+        "c 1Gi RWO class=plain",
+        &[free],
+        expect![
+            "Warning ProvisioningFailed: no volume plugin matched name: kubernetes.io/no-provisioner"
+        ],
+    );
+    check(
+        "c 1Gi RWO class=csi",
+        &[free],
+        expect![
+            "by csi.example.com, Normal ExternalProvisioning: Waiting for a volume to be created either by the external provisioner 'csi.example.com' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
+        ],
+    );
+    check(
+        "c 1Gi RWO class=none",
+        &[free],
+        expect![[r#"Warning ProvisioningFailed: storageclass.storage.k8s.io "none" not found"#]],
+    );
 }
 
 #[track_caller]
@@ -201,13 +289,37 @@ fn what_becomes_of_a_volume() {
     check_volume(bound, Some("c 1Gi RWO"), expect!["LookAtClaim"]);
     check_volume(bound, Some("c 1Gi RWO volume=v"), expect!["Bound"]);
     check_volume(bound, Some("c 1Gi RWO volume=w"), expect!["Unbind"]);
-    check_volume(bound, Some("c 1Gi RWO block"), expect![[r#"Warning VolumeMismatch: Cannot bind PersistentVolume to requested PersistentVolumeClaim "c" due to incompatible volumeMode."#]]);
+    check_volume(
+        bound,
+        Some("c 1Gi RWO block"),
+        expect![[
+            r#"Warning VolumeMismatch: Cannot bind PersistentVolume to requested PersistentVolumeClaim "c" due to incompatible volumeMode."#
+        ]],
+    );
     check_volume(bound, None, expect!["Released"]);
-    check_volume("v 1Gi RWO for=c:u-old", Some("c 1Gi RWO"), expect!["Released"]);
+    check_volume(
+        "v 1Gi RWO for=c:u-old",
+        Some("c 1Gi RWO"),
+        expect!["Released"],
+    );
     let released = "v 1Gi RWO for=c:u phase=Released";
-    check_volume(&format!("{released} policy=Retain"), None, expect!["Nothing"]);
-    check_volume(&format!("{released} policy=Delete"), None, expect![[r#"Failed, Warning VolumeFailedDelete: error getting deleter volume plugin for volume "v": no deletable volume plugin matched"#]]);
-    check_volume(&format!("{released} policy=Recycle"), None, expect!["Failed, Warning VolumeFailedRecycle: No recycler plugin found for the volume!"]);
+    check_volume(
+        &format!("{released} policy=Retain"),
+        None,
+        expect!["Nothing"],
+    );
+    check_volume(
+        &format!("{released} policy=Delete"),
+        None,
+        expect![[
+            r#"Failed, Warning VolumeFailedDelete: error getting deleter volume plugin for volume "v": no deletable volume plugin matched"#
+        ]],
+    );
+    check_volume(
+        &format!("{released} policy=Recycle"),
+        None,
+        expect!["Failed, Warning VolumeFailedRecycle: No recycler plugin found for the volume!"],
+    );
     let outside = format!("{released} policy=Delete made-by=csi.example.com");
     check_volume(&outside, None, expect!["Nothing"]);
 }
