@@ -39,6 +39,7 @@ spec:
 ";
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it runs itself in a namespace")]
 fn a_token_is_replaced_in_time() {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root for a mount namespace");
