@@ -48,7 +48,8 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Retention {
         Retention {
-            age: Duration::from_secs(600),
+            // As often as upstream compacts (--etcd-compaction-interval).
+            age: Duration::from_secs(300),
             events: 200_000,
             bytes: 64 << 20,
         }
