@@ -37,6 +37,7 @@ struct Options {
     column: String,
 }
 
+#[expect(clippy::disallowed_methods, reason = "real time is what is shown")]
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
     let options = parse(arguments)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))

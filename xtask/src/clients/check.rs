@@ -18,6 +18,7 @@ pub(super) struct Check {
 
 impl Check {
     /// Runs `what` and takes its time; what it returns is the note.
+    #[expect(clippy::disallowed_methods, reason = "real time is what is shown")]
     pub(super) fn of(name: &str, what: impl FnOnce() -> Result<String>) -> Check {
         let began = Instant::now();
         let (failure, note) = match what() {
