@@ -15,7 +15,7 @@ mod strategic;
 mod typed;
 
 pub use go_text::value as go_text;
-pub use json::json_patch;
+pub use json::{json_patch, unknown_members};
 pub use merge::merge;
 pub(crate) use merge::prune as drop_nulls;
 pub use strategic::{FieldRule, Lookup, Strategy, strategic};

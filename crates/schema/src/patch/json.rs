@@ -11,6 +11,22 @@ const MAX_OPERATIONS: usize = 10_000;
 /// What all `copy` operations of a patch may add, as JSON text.
 const MAX_COPY_BYTES: usize = 3 << 20;
 
+/// Paths of members of operations that no operation has: `[0].extra`.
+#[must_use]
+pub fn unknown_members(patch: &Dom) -> Vec<String> {
+    let known = ["op", "path", "from", "value"];
+    let mut found = Vec::new();
+    for (index, operation) in patch.as_ref().list().enumerate() {
+        let names = operation.map().map(|(name, _)| name);
+        found.extend(
+            names
+                .filter(|name| !known.contains(name))
+                .map(|name| format!("[{index}].{name}")),
+        );
+    }
+    found
+}
+
 /// Applies the list of operations at the root of `patch` to the root of `dom`.
 ///
 /// # Errors
