@@ -16,6 +16,7 @@ mod resource;
 mod rows;
 pub mod strategy;
 pub mod validation;
+mod warnings;
 
 pub use hooks::{Context, Extra, Extras, Lookup, User};
 pub use resource::{

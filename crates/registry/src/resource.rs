@@ -481,7 +481,7 @@ impl Resource {
     pub fn field(&self, object: Ref<'_>, name: &str) -> Option<String> {
         match name {
             "metadata.name" => Some(api::meta::of(object).name().to_owned()),
-            "metadata.namespace" if self.is_namespaced() => {
+            "metadata.namespace" if self.selects_namespace() => {
                 Some(api::meta::of(object).namespace().to_owned())
             }
             _ => {
@@ -522,10 +522,16 @@ impl Resource {
         })
     }
 
+    /// Kinds without selectable fields of their own take the namespace even where there is none:
+    /// upstream asks the kind only when the kind has an answer.
+    fn selects_namespace(&self) -> bool {
+        self.is_namespaced() || self.selectable.is_empty()
+    }
+
     /// Whether selectors may name the field.
     pub fn has_field(&self, name: &str) -> bool {
         name == "metadata.name"
-            || (name == "metadata.namespace" && self.is_namespaced())
+            || (name == "metadata.namespace" && self.selects_namespace())
             || self.selectable.iter().any(|field| field.name == name)
     }
 }

@@ -22,6 +22,8 @@ pub type PrepareUpdate = fn(&Context<'_>, new: &mut Dom, old: Ref<'_>);
 pub type Validate = fn(Ref<'_>, &mut Vec<FieldError>);
 /// Findings about a change.
 pub type ValidateUpdate = fn(new: Ref<'_>, old: Ref<'_>, &mut Vec<FieldError>);
+/// What the author should know about an object that is accepted; none for creates.
+pub type Warn = fn(new: Ref<'_>, old: Option<Ref<'_>>, &mut Vec<String>);
 /// What must happen in the same transaction (allocations), or a refusal.
 pub type Allocate = fn(
     &Context<'_>,
@@ -43,10 +45,16 @@ pub struct Strategy {
     pub prepare_status: PrepareUpdate,
     /// Everything about an object but its metadata.
     pub validate: Validate,
+    /// What only a new object may not have; called after `validate`.
+    pub validate_create: Validate,
     /// Everything about an update but its metadata; called after `validate`.
     pub validate_update: ValidateUpdate,
     /// The same for `status`.
     pub validate_status: ValidateUpdate,
+    /// Warnings about what was accepted.
+    pub warn: Warn,
+    /// A warning with every answer, for what is deprecated; may be empty.
+    pub deprecated: &'static str,
     /// Allocation next to the write.
     pub allocate: Option<Allocate>,
     /// Which names are names.
@@ -79,8 +87,11 @@ impl Strategy {
         prepare_update: |_, _, _| {},
         prepare_status: |_, _, _| {},
         validate: |_, _| {},
+        validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
+        warn: |_, _, _| {},
+        deprecated: "",
         allocate: None,
         name: names::name_is_subdomain,
         create_on_update: false,

@@ -86,6 +86,14 @@ fn pod_spec(dom: &mut Dom, spec: Node) {
         }
     }
     for volume in items(dom, spec, "volumes") {
+        if let Some(projected) = map(dom, volume, "projected") {
+            for source in items(dom, projected, "sources") {
+                // Behind gates that are off by default.
+                for key in ["clusterTrustBundle", "podCertificate"] {
+                    dom.remove(source, key);
+                }
+            }
+        }
         volume_source(dom, volume);
     }
 }

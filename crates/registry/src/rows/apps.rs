@@ -4,7 +4,7 @@ use crate::columns;
 use crate::resource::{Resource, Selectable, Subresource, View};
 use crate::strategy::Strategy;
 use crate::validation::{batch, workload};
-use crate::{convert, defaults};
+use crate::{convert, defaults, warnings};
 
 fn app(plural: &'static str, kind: &'static str, short: &'static str) -> Resource {
     Resource::namespaced("apps", "v1", plural, kind)
@@ -45,6 +45,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::workload::deployment,
                 validate: workload::deployment,
+                warn: warnings::template,
                 validate_update: workload::immutable_selector,
                 generation: true,
                 ..Strategy::DEFAULT
@@ -55,6 +56,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::workload::replica_set,
                 validate: workload::replica_set,
+                warn: warnings::template,
                 validate_update: workload::immutable_selector,
                 generation: true,
                 ..Strategy::DEFAULT
@@ -64,6 +66,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::workload::stateful_set,
                 validate: workload::stateful_set,
+                warn: warnings::template,
                 validate_update: workload::stateful_set_update,
                 generation: true,
                 ..Strategy::DEFAULT
@@ -72,7 +75,10 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::daemon_set())
             .strategy(Strategy {
                 default: defaults::workload::daemon_set,
+                prepare_create: workload::prepare_daemon_set,
+                prepare_update: workload::prepare_daemon_set_update,
                 validate: workload::daemon_set,
+                warn: warnings::template,
                 validate_update: workload::immutable_selector,
                 generation: true,
                 ..Strategy::DEFAULT
@@ -91,6 +97,7 @@ pub(super) fn rows() -> Vec<Resource> {
                 default: defaults::workload::job,
                 prepare_create: batch::prepare_job,
                 validate: batch::job,
+                warn: warnings::template,
                 validate_update: batch::job_update,
                 generation: true,
                 orphan_by_default: true,
@@ -117,6 +124,7 @@ pub(super) fn rows() -> Vec<Resource> {
         .columns(columns::disruption_budget())
         .strategy(Strategy {
             validate: workload::disruption_budget,
+            unconditional_update: false,
             generation: true,
             ..Strategy::DEFAULT
         }),

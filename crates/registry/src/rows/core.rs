@@ -6,7 +6,7 @@ use crate::columns;
 use crate::resource::{Resource, Selectable, Subresource, Text, Verb, Verbs, View};
 use crate::strategy::Strategy;
 use crate::validation::{config, core, namespace, node, pod, service};
-use crate::{convert, defaults};
+use crate::{convert, defaults, warnings};
 
 fn connect(name: &'static str, kind: &'static str, verbs: &[Verb]) -> Subresource {
     Subresource::of(name, ("", "v1", kind), verbs)
@@ -49,7 +49,9 @@ fn pods() -> Resource {
             prepare_update: pod::prepare_update,
             prepare_status: pod::prepare_status,
             validate: pod::validate,
+            validate_create: pod::validate_create,
             validate_update: pod::validate_update,
+            warn: warnings::pod,
             graceful: Some(pod::grace),
             generation: true,
             ..Strategy::DEFAULT
@@ -169,6 +171,7 @@ fn services() -> Resource {
             prepare_update: service::prepare_update,
             validate: service::validate,
             validate_update: service::validate_update,
+            warn: warnings::service,
             allocate: Some(service::allocate),
             // RelaxedServiceNameValidation, on by default in v1.36.
             name: names::name_is_label,
@@ -187,6 +190,7 @@ fn nodes() -> Resource {
         .strategy(Strategy {
             default: defaults::node,
             status_on_create: true,
+            warn: warnings::node,
             validate: node::validate,
             validate_update: node::validate_update,
             ..Strategy::DEFAULT
@@ -236,6 +240,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::endpoints,
                 validate: service::endpoints,
+                deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
                 ..Strategy::DEFAULT
             }),
     );
@@ -280,6 +285,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::workload::replication_controller,
                 validate: crate::validation::workload::replication_controller,
+                warn: warnings::template,
                 generation: true,
                 orphan_by_default: true,
                 ..Strategy::DEFAULT
@@ -307,6 +313,8 @@ pub(super) fn rows() -> Vec<Resource> {
             }))
             .strategy(Strategy {
                 default: defaults::volume,
+                prepare_create: core::prepare_volume,
+                prepare_status: core::prepare_volume_status,
                 validate: core::volume,
                 ..Strategy::DEFAULT
             }),
@@ -315,6 +323,7 @@ pub(super) fn rows() -> Vec<Resource> {
         .short(&["cs"])
         .prefix("");
     statuses.verbs = Verbs::of(&[Verb::Get, Verb::List]);
+    statuses.strategy.deprecated = "v1 ComponentStatus is deprecated in v1.19+";
     rows.push(statuses);
     let mut bindings = Resource::namespaced("", "v1", "bindings", "Binding").prefix("");
     bindings.verbs = Verbs::CREATE;
@@ -335,6 +344,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 validate: core::runtime_class,
                 validate_update: core::runtime_class_update,
+                unconditional_update: false,
                 ..Strategy::DEFAULT
             }),
     );

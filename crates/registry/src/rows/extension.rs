@@ -16,18 +16,21 @@ pub(super) fn rows() -> Vec<Resource> {
     let policy = Strategy {
         default: defaults::admission_policy,
         validate: extension::policy,
+        unconditional_update: false,
         generation: true,
         ..Strategy::DEFAULT
     };
     let binding = Strategy {
         default: defaults::admission_binding,
         validate: extension::policy_binding,
+        unconditional_update: false,
         generation: true,
         ..Strategy::DEFAULT
     };
     let webhook = Strategy {
         default: defaults::webhooks,
         validate: extension::webhooks,
+        unconditional_update: false,
         generation: true,
         ..Strategy::DEFAULT
     };
@@ -107,6 +110,7 @@ pub(super) fn rows() -> Vec<Resource> {
             default: defaults::definition,
             prepare_create: extension::prepare_definition,
             validate: extension::definition,
+            unconditional_update: false,
             validate_update: extension::definition_update,
             generation: true,
             ..Strategy::DEFAULT
@@ -119,6 +123,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::api_service,
                 validate: extension::api_service,
+                unconditional_update: false,
                 ..Strategy::DEFAULT
             }),
     ]

@@ -15,6 +15,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .strategy(Strategy {
                 default: defaults::endpoint_slice,
                 validate: network::endpoint_slice,
+                warn: crate::warnings::endpoint_slice,
                 validate_update: network::endpoint_slice_update,
                 generation: true,
                 ..Strategy::DEFAULT

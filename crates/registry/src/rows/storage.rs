@@ -6,6 +6,12 @@ use crate::resource::Resource;
 use crate::strategy::Strategy;
 use crate::validation::storage;
 
+/// An update names the revision that it replaces.
+const NAMED_REVISION: Strategy = Strategy {
+    unconditional_update: false,
+    ..Strategy::DEFAULT
+};
+
 pub(super) fn rows() -> Vec<Resource> {
     let group = "storage.k8s.io";
     vec![
@@ -22,17 +28,21 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::csi_driver())
             .strategy(Strategy {
                 default: defaults::csi_driver,
-                generation: true,
+                unconditional_update: false,
                 ..Strategy::DEFAULT
             }),
-        Resource::cluster(group, "v1", "csinodes", "CSINode").columns(columns::csi_node()),
+        Resource::cluster(group, "v1", "csinodes", "CSINode")
+            .columns(columns::csi_node())
+            .strategy(NAMED_REVISION),
         Resource::namespaced(group, "v1", "csistoragecapacities", "CSIStorageCapacity")
-            .columns(columns::capacity()),
+            .columns(columns::capacity())
+            .strategy(NAMED_REVISION),
         Resource::cluster(group, "v1", "volumeattachments", "VolumeAttachment")
             .status()
             .columns(columns::volume_attachment())
             .strategy(Strategy {
                 validate: storage::attachment,
+                unconditional_update: false,
                 ..Strategy::DEFAULT
             }),
         Resource::cluster(

@@ -38,6 +38,12 @@ pub(crate) fn prepare_job(_: &Context<'_>, dom: &mut Dom) {
     for key in ["job-name", "batch.kubernetes.io/job-name"] {
         dom.set_str(labels, key, &name);
     }
+    // As the object is read back from the store: without labels it has its template's.
+    let own = ensure_map(dom, meta, "labels");
+    if dom.entries(own).next().is_none() {
+        let copy = dom.copy(labels);
+        dom.set(meta, "labels", copy);
+    }
     let selector = ensure_map(dom, spec, "selector");
     let chosen = ensure_map(dom, selector, "matchLabels");
     if dom

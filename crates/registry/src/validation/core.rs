@@ -155,6 +155,32 @@ pub(crate) fn claim_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     }
 }
 
+/// A volume begins pending, since now.
+pub(crate) fn prepare_volume(cx: &Context<'_>, dom: &mut Dom) {
+    let root = dom.root();
+    let now = api::time::format_seconds(cx.now);
+    dom.remove(root, "status");
+    let status = crate::edit::ensure_map(dom, root, "status");
+    dom.set_str(status, "phase", "Pending");
+    dom.set_str(status, "lastPhaseTransitionTime", &now);
+}
+
+/// The time of a change of phase, unless its writer says it.
+pub(crate) fn prepare_volume_status(cx: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
+    let root = dom.root();
+    keep(dom, root, "spec", Some(old));
+    let status = crate::edit::ensure_map(dom, root, "status");
+    let before = old.get("status");
+    let was = |key: &str| before.map_or("", |status| status.str(key)).to_owned();
+    let changed = text(dom, status, "phase") != was("phase");
+    let said = text(dom, status, "lastPhaseTransitionTime") != was("lastPhaseTransitionTime")
+        && !text(dom, status, "lastPhaseTransitionTime").is_empty();
+    if changed && !said {
+        let now = api::time::format_seconds(cx.now);
+        dom.set_str(status, "lastPhaseTransitionTime", &now);
+    }
+}
+
 pub(crate) fn volume(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");
     let Some(spec) = object.get("spec") else {

@@ -60,6 +60,17 @@ pub(crate) fn prepare_create(_: &Context<'_>, dom: &mut Dom) {
     label_keys::merge(dom);
 }
 
+/// Ephemeral containers come by their subresource.
+pub(crate) fn validate_create(object: Ref<'_>, errors: &mut Errors) {
+    let given = object
+        .get("spec")
+        .is_some_and(|spec| spec.items("ephemeralContainers").next().is_some());
+    if given {
+        let at = Path::new("spec").child("ephemeralContainers");
+        errors.push(FieldError::forbidden(&at, "cannot be set on create"));
+    }
+}
+
 pub(crate) fn prepare_update(cx: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
     let root = dom.root();
     if !matches!(cx.subresource, "status" | "binding") {

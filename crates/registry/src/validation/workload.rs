@@ -5,6 +5,8 @@
 use api::{FieldError, Path, meta, names};
 use schema::{Dom, Ref, Value};
 
+use crate::hooks::Context;
+
 use super::{Errors, immutable, label_selector, non_negative, one_of, pod, required, shown};
 
 /// Selector and template of a workload; the selector must choose the template's labels.
@@ -118,6 +120,31 @@ pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn replica_set(object: Ref<'_>, errors: &mut Errors) {
     template_and_selector(object, &["Always"], errors);
+}
+
+/// Where the first versions of the API counted a DaemonSet's templates.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+pub(crate) fn prepare_daemon_set(_: &Context<'_>, dom: &mut Dom) {
+    count_templates(dom, 1);
+}
+
+pub(crate) fn prepare_daemon_set_update(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
+    let before = api::meta::of(old).annotation(TEMPLATE_GENERATION);
+    let before: i64 = before.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let at = ["spec", "template"];
+    let same = match (dom.as_ref().at(&at), old.at(&at)) {
+        (Some(new), Some(old)) => old.equal(new),
+        (new, old) => new.is_none() && old.is_none(),
+    };
+    count_templates(dom, if same { before } else { before + 1 });
+}
+
+fn count_templates(dom: &mut Dom, count: i64) {
+    let root = dom.root();
+    let meta = crate::edit::ensure_map(dom, root, "metadata");
+    let annotations = crate::edit::ensure_map(dom, meta, "annotations");
+    dom.set_str(annotations, TEMPLATE_GENERATION, &count.to_string());
 }
 
 pub(crate) fn daemon_set(object: Ref<'_>, errors: &mut Errors) {
