@@ -94,6 +94,10 @@ impl ListOptions {
                         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                     ));
                 }
+                if !["", "NotOlderThan"].contains(&self.revision_match.as_str()) {
+                    let known = ["NotOlderThan"];
+                    errors.push(FieldError::not_supported(&at, &self.revision_match, &known));
+                }
             } else if !self.revision_match.is_empty() {
                 errors.push(FieldError::forbidden(
                     &at,
@@ -182,11 +186,7 @@ impl WriteOptions {
     pub(crate) fn parse(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
         let dry = query.get("dryRun").map(Vec::as_slice).unwrap_or_default();
-        if dry.iter().any(|value| value != "All") {
-            let at = Path::new("dryRun");
-            let raw = api::BadValue::Raw(format!("{dry:?}"));
-            errors.push(FieldError::not_supported(&at, raw, &["All"]));
-        }
+        check_dry_run(dry, &mut errors);
         let validation = first(query, "fieldValidation");
         if !["", "Ignore", "Strict", "Warn"].contains(&validation) {
             let known = ["", "Ignore", "Strict", "Warn"];
@@ -196,6 +196,16 @@ impl WriteOptions {
         let manager = first(query, "fieldManager");
         if manager.len() > 128 {
             errors.push(FieldError::too_long(&Path::new("fieldManager"), 128));
+        }
+        for (index, character) in manager.char_indices() {
+            if character.is_control() {
+                let detail = format!(
+                    "invalid character {} (at position {index})",
+                    unicode(character)
+                );
+                let at = Path::new("fieldManager");
+                errors.push(FieldError::invalid(&at, manager, &detail));
+            }
         }
         if !errors.is_empty() {
             return Err(invalid(kind, &errors));
@@ -208,6 +218,20 @@ impl WriteOptions {
             ..WriteOptions::default()
         })
     }
+}
+
+/// Only `All` can be tried.
+fn check_dry_run(values: &[String], errors: &mut Vec<FieldError>) {
+    if values.iter().any(|value| value != "All") {
+        let at = Path::new("dryRun");
+        let raw = api::BadValue::Raw(format!("{values:?}"));
+        errors.push(FieldError::not_supported(&at, raw, &["All"]));
+    }
+}
+
+/// As Go's `%U`.
+fn unicode(character: char) -> String {
+    format!("U+{:04X}", u32::from(character))
 }
 
 /// Options of deletes.
@@ -231,9 +255,9 @@ impl DeleteOptions {
             grace_seconds: number(query, "gracePeriodSeconds")?,
             orphan: flag(query, "orphanDependents"),
             propagation: first(query, "propagationPolicy").to_owned(),
-            dry_run: query.contains_key("dryRun"),
             ..DeleteOptions::default()
         };
+        let mut dry = query.get("dryRun").cloned().unwrap_or_default();
         if let Some(body) = body {
             let kind = body.str("kind");
             if !kind.is_empty() && kind != "DeleteOptions" {
@@ -247,7 +271,8 @@ impl DeleteOptions {
             if !body.str("propagationPolicy").is_empty() {
                 options.propagation = body.str("propagationPolicy").to_owned();
             }
-            options.dry_run |= body.items("dryRun").next().is_some();
+            let given = body.items("dryRun").filter_map(schema::Ref::as_str);
+            dry.extend(given.map(str::to_owned));
             if let Some(conditions) = body.get("preconditions") {
                 let text = |key: &str| {
                     conditions
@@ -259,6 +284,7 @@ impl DeleteOptions {
                 options.revision = text("resourceVersion");
             }
         }
+        options.dry_run = !dry.is_empty();
         let mut errors = Vec::new();
         if options.orphan.is_some() && !options.propagation.is_empty() {
             errors.push(FieldError::invalid(
@@ -272,6 +298,7 @@ impl DeleteOptions {
             let at = Path::new("propagationPolicy");
             errors.push(FieldError::not_supported(&at, &options.propagation, &known));
         }
+        check_dry_run(&dry, &mut errors);
         if errors.is_empty() {
             Ok(options)
         } else {

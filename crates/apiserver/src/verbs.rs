@@ -32,7 +32,7 @@ use crate::options::WriteOptions;
 use crate::request::Query;
 use crate::server::Server;
 use crate::table::Shape;
-use crate::{RequestInfo, UserInfo, codec, negotiate, object, subresource};
+use crate::{RequestInfo, UserInfo, answer, codec, negotiate, object, subresource};
 
 /// One request about one resource.
 pub(crate) struct Call {
@@ -191,12 +191,78 @@ impl Call {
         self.resource().verbs.has(verb)
     }
 
+    /// A warning that goes with the answer, once.
+    pub(crate) fn tell(&self, warning: String) {
+        let mut warnings = self.warnings.lock();
+        if !warning.is_empty() && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// What the kind's rules warn of.
+    pub(crate) fn tell_about(&self, new: schema::Ref<'_>, old: Option<schema::Ref<'_>>) {
+        let mut found = Vec::new();
+        (self.resource().strategy.warn)(new, old, &mut found);
+        for warning in found {
+            self.tell(warning);
+        }
+    }
+
+    /// Removes owners that are there twice.
+    pub(crate) fn distinct_owners(&self, dom: &mut Dom) {
+        let Some(list) = dom.at(dom.root(), &["metadata", "ownerReferences"]) else {
+            return;
+        };
+        let owners: Vec<schema::Node> = dom.items(list).collect();
+        let (mut kept, mut twice): (Vec<schema::Node>, Vec<(usize, String)>) = Default::default();
+        for (index, owner) in owners.into_iter().enumerate() {
+            if kept.iter().any(|other| dom.equal(owner, dom, *other)) {
+                twice.push((index, dom.at_node(owner).str("uid").to_owned()));
+            } else {
+                kept.push(owner);
+            }
+        }
+        if twice.is_empty() {
+            return;
+        }
+        for (index, _) in twice.iter().rev() {
+            dom.remove_item(list, *index);
+        }
+        let uids: Vec<String> = twice.into_iter().map(|(_, uid)| uid).collect();
+        self.tell(format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            uids.join(", ")
+        ));
+    }
+
+    /// What a table may include.
+    fn check_shape(&self) -> Result<(), Status> {
+        let include = self.shape().include;
+        let table = matches!(self.accepted.form, negotiate::Form::Table(_));
+        if table && !["", "None", "Metadata", "Object"].contains(&include) {
+            return Err(Status::bad_request(&format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {include:?}: must be 'Metadata', 'Object', 'None', or empty"
+            )));
+        }
+        Ok(())
+    }
+
     /// Runs the verb and adds what hooks warn of.
     pub(crate) async fn run(self, request: Request) -> Result<Response, Status> {
+        self.check_shape()?;
         let warnings = Arc::clone(&self.warnings);
-        let response = self.dispatch(request).await?;
+        self.tell(self.resource().strategy.deprecated.to_owned());
+        // A refusal is said in the client's encoding, but never as another form.
+        let plain = negotiate::accept(request.headers(), false, false);
+        let answer = self.dispatch(request).await;
         let warnings = std::mem::take(&mut *warnings.lock());
-        Ok(warn(response, &warnings))
+        match (answer, plain) {
+            (Ok(response), _) => Ok(warn(response, &warnings)),
+            (Err(status), Ok(plain)) if !warnings.is_empty() => {
+                Ok(warn(answer::status(&status, &plain), &warnings))
+            }
+            (Err(status), _) => Err(status),
+        }
     }
 
     /// The verb of the request.
@@ -219,6 +285,9 @@ impl Call {
                     Status::path_not_found()
                 },
             );
+        }
+        if request.method() == http::Method::HEAD {
+            return Err(Status::method_not_allowed());
         }
         let verb = match info.verb.as_str() {
             "create" => Verb::Create,

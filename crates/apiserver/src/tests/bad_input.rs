@@ -143,6 +143,42 @@ const TABLE: &[(&str, u16, &str, &str)] = &[
         "Invalid",
         "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
     ),
+    (
+        "DELETE /api/v1/namespaces/default/configmaps/a?dryRun=x",
+        422,
+        "Invalid",
+        "dryRun: Unsupported value: [\"x\"]: supported values: \"All\"",
+    ),
+    (
+        "HEAD /api/v1/namespaces/default/configmaps/kube-root-ca.crt",
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+    ),
+    (
+        "GET /api/v1/namespaces/default/configmaps?includeObject=x\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io",
+        400,
+        "BadRequest",
+        "Unable to convert to Table as requested: includeObject: Invalid value: \"x\": must be 'Metadata', 'Object', 'None', or empty",
+    ),
+    (
+        "GET /api/v1/namespaces/default/configmaps?continue=x",
+        400,
+        "BadRequest",
+        "invalid continue token: continue key is not valid: illegal base64 data at input byte 0",
+    ),
+    (
+        "POST /api/v1/namespaces/default/configmaps?fieldManager=%00\n\n{\"metadata\":{\"name\":\"a\"}}",
+        422,
+        "Invalid",
+        "invalid character U+0000 (at position 0)",
+    ),
+    (
+        "PUT /apis/node.k8s.io/v1/runtimeclasses/a\n\n{\"handler\":\"a\"}",
+        400,
+        "BadRequest",
+        "the name of the object (a based on URL) was undeterminable: name must be provided",
+    ),
 ];
 
 #[test]

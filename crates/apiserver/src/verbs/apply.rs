@@ -107,7 +107,13 @@ impl Call {
         let body = body_of(request).await?;
         let gvk = self.resource().gvk(self.view());
         let types = codec::type_of(self.view(), &self.resource().kind);
-        if let Ok(sent) = schema::yaml::parse(&body, &codec::LIMITS) {
+        let sent = schema::yaml::parse(&body, &codec::LIMITS);
+        if let Err(error @ schema::yaml::YamlError::Syntax { .. }) = &sent {
+            return Err(Status::bad_request(&format!(
+                "error decoding YAML: error converting YAML to JSON: {error}"
+            )));
+        }
+        if let Ok(sent) = sent {
             let sent = api::meta::gvk(sent.dom.as_ref());
             if (&sent.group, &sent.kind) != (&gvk.group, &gvk.kind) || sent.version.is_empty() {
                 return Err(Status::bad_request(&format!(
@@ -139,7 +145,9 @@ impl Call {
         if self.resource().is_namespaced() {
             config.set_str(map, "namespace", &self.info.namespace);
         }
-        config.remove(map, "managedFields");
+        if config.get(map, "managedFields").is_some() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
         if let Some((to_stored, _)) = self.view().convert {
             to_stored(&mut config);
         }

@@ -10,7 +10,7 @@ use schema::{Dom, Ref};
 use store::{Compare, Durability, Op, Outcome, Revision, Txn};
 use transport::Response;
 
-use super::{Call, Stored, store_error, warn};
+use super::{Call, Stored, store_error};
 use crate::authz::check_escalation;
 use crate::negotiate::Encoding;
 use crate::options::WriteOptions;
@@ -22,13 +22,14 @@ const ATTEMPTS: usize = 8;
 impl Call {
     pub(super) async fn create(self, encoding: Encoding, body: &[u8]) -> Result<Response, Status> {
         let options = WriteOptions::parse(&self.query, "CreateOptions")?;
-        let (dom, warnings) = self.decode(encoding, body, &options)?;
+        let (mut dom, warnings) = self.decode(encoding, body, &options)?;
+        warnings.into_iter().for_each(|warning| self.tell(warning));
+        self.distinct_owners(&mut dom);
         let (dom, stored) = self.create_object(dom, &options).await?;
-        let response = match stored {
-            Some(stored) => self.show(201, &stored).await?,
-            None => self.dry(201, dom),
-        };
-        Ok(warn(response, &warnings))
+        match stored {
+            Some(stored) => self.show(201, &stored).await,
+            None => Ok(self.dry(201, dom)),
+        }
     }
 
     /// The answer of a dry run.
@@ -43,7 +44,7 @@ impl Call {
         mut dom: Dom,
         options: &WriteOptions,
     ) -> Result<(Dom, Option<Stored>), Status> {
-        let generated = self.fill(&mut dom, options.managed)?;
+        let generated = self.fill(&mut dom, options)?;
         let mut last = Status::internal("create: too many conflicts");
         for _ in 0..ATTEMPTS {
             let mut attempt = dom.clone();
@@ -119,7 +120,7 @@ impl Call {
     }
 
     /// Metadata that the server owns. Says whether the name must be generated.
-    fn fill(&self, dom: &mut Dom, managed: bool) -> Result<bool, Status> {
+    fn fill(&self, dom: &mut Dom, options: &WriteOptions) -> Result<bool, Status> {
         let root = dom.root();
         let map = dom.ensure_map(root, "metadata");
         let own = meta::of(dom.as_ref());
@@ -128,7 +129,8 @@ impl Call {
             own.resource_version().to_owned(),
         );
         let generated = own.name().is_empty() && !own.generate_name().is_empty();
-        if !revision.is_empty() && revision != "0" {
+        // It is the store that refuses a revision, and a dry run does not come so far.
+        if !revision.is_empty() && revision != "0" && !options.dry_run {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(Status::other(500, "", message));
         }
@@ -151,7 +153,13 @@ impl Call {
             "generation",
             "resourceVersion",
         ] {
-            if key != "managedFields" || !managed {
+            let kept = match key {
+                "managedFields" => options.managed,
+                // As it was sent, since nothing comes back from the store.
+                "resourceVersion" => options.dry_run,
+                _ => false,
+            };
+            if !kept {
                 dom.remove(map, key);
             }
         }
@@ -201,6 +209,7 @@ impl Call {
             let mut errors = Vec::new();
             registry::validation::metadata(self.resource(), dom.as_ref(), &mut errors);
             (strategy.validate)(dom.as_ref(), &mut errors);
+            (strategy.validate_create)(dom.as_ref(), &mut errors);
             crate::custom::validate(self.resource(), self.view(), dom, &mut errors);
             let name = meta::of(dom.as_ref()).name().to_owned();
             if !errors.is_empty() {
@@ -211,6 +220,7 @@ impl Call {
                 ));
             }
             self.check_escalation(dom.as_ref(), None, &name)?;
+            self.tell_about(dom.as_ref(), None);
             if let Some(allocate) = strategy.allocate {
                 allocate(cx, Some(dom), None, &mut extras)?;
             }

@@ -53,6 +53,11 @@ impl Call {
                 Some((table, ty)) => {
                     schema::decode_json(table, ty, &json, &codec::LIMITS)
                         .map_err(|e| {
+                            if let schema::DecodeError::Syntax(cause) = &e {
+                                return Status::bad_request(&format!(
+                                    "couldn't get version/kind; json parse error: {cause}"
+                                ));
+                            }
                             Status::bad_request(&format!(
                                 "{} in version \"v1\" cannot be handled as a {}: {e}",
                                 gvk.kind, gvk.kind
@@ -92,17 +97,43 @@ impl Call {
 
     /// Kinds whose last state is the answer.
     fn returns_object(&self) -> bool {
-        const KINDS: [&str; 8] = [
-            "Pod",
-            "Service",
-            "PersistentVolume",
-            "PersistentVolumeClaim",
-            "PodTemplate",
-            "ResourceQuota",
-            "ServiceAccount",
-            "Endpoints",
+        const KINDS: [(&str, &[&str]); 3] = [
+            (
+                "",
+                &[
+                    "Namespace",
+                    "PersistentVolume",
+                    "PersistentVolumeClaim",
+                    "Pod",
+                    "PodTemplate",
+                    "ResourceQuota",
+                    "Service",
+                    "ServiceAccount",
+                ],
+            ),
+            (
+                "resource.k8s.io",
+                &[
+                    "DeviceClass",
+                    "ResourceClaim",
+                    "ResourceClaimTemplate",
+                    "ResourceSlice",
+                ],
+            ),
+            (
+                "storage.k8s.io",
+                &[
+                    "CSIDriver",
+                    "CSINode",
+                    "StorageClass",
+                    "VolumeAttachment",
+                    "VolumeAttributesClass",
+                ],
+            ),
         ];
-        self.info.group.is_empty() && KINDS.contains(&self.resource().kind.as_ref())
+        KINDS.iter().any(|(group, kinds)| {
+            *group == self.info.group && kinds.contains(&self.resource().kind.as_ref())
+        })
     }
 
     /// Asks the hooks about a delete.
@@ -149,7 +180,7 @@ impl Call {
             if decided == Decided::Gone && options.dry_run {
                 return Ok(Deleted::Gone(current));
             }
-            if decided == Decided::Pending || options.dry_run {
+            if decided == Decided::Pending {
                 return Ok(Deleted::Marked(current));
             }
             let mut extras = Extras::default();
@@ -170,6 +201,10 @@ impl Call {
                 };
                 if value == current.value {
                     return Ok(Deleted::Marked(current));
+                }
+                if options.dry_run {
+                    let revision = current.revision;
+                    return Ok(Deleted::Marked(Stored { value, revision }));
                 }
                 (false, value.clone(), Txn::update(key, value, revision))
             };

@@ -91,13 +91,28 @@ impl Call {
             return Err(Status::invalid(&gk, "", &[error]));
         }
         let body = body_of(request).await?;
-        let patch = Dom::parse_json_within(&body, &codec::LIMITS)
-            .map_err(|error| Status::bad_request(&format!("error decoding patch: {error}")))?;
-        let mut warnings = patch
-            .duplicates
-            .iter()
-            .map(|path| format!("duplicate field {path:?}"))
-            .collect::<Vec<_>>();
+        let patch = Dom::parse_json_within(&body, &codec::LIMITS).map_err(|error| {
+            let prefix = match kind {
+                Kind::Strategic => "",
+                _ => "error decoding patch: ",
+            };
+            Status::bad_request(&format!("{prefix}{error}"))
+        })?;
+        let doubts: Vec<String> = match kind {
+            Kind::Json => patch::unknown_members(&patch.dom)
+                .into_iter()
+                .map(|path| format!("json patch unknown field {path:?}"))
+                .collect(),
+            _ => patch
+                .duplicates
+                .iter()
+                .map(|path| format!("duplicate field {path:?}"))
+                .collect(),
+        };
+        let mut warnings = match options.validation.as_str() {
+            "Ignore" => Vec::new(),
+            _ => doubts.clone(),
+        };
         // Only a patch that names a revision may fail for it; others start over.
         let names_revision = kind != Kind::Json
             && patch
@@ -138,11 +153,7 @@ impl Call {
                         None => unfit(&status.message),
                     }
                 })?;
-                let mut all = patch
-                    .duplicates
-                    .iter()
-                    .map(|path| format!("duplicate field {path:?}"))
-                    .collect::<Vec<_>>();
+                let mut all = doubts.clone();
                 all.extend(decoded.findings.iter().cloned());
                 if options.validation == "Strict" && !all.is_empty() {
                     return Err(unfit(&format!("strict decoding error: {}", all.join(", "))));
@@ -155,6 +166,17 @@ impl Call {
                 }
                 let mut dom = decoded.dom;
                 let own = api::meta::of(dom.as_ref());
+                if own.name().is_empty() {
+                    return Err(Status::bad_request(&format!(
+                        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+                    )));
+                }
+                if self.resource().is_namespaced()
+                    && !own.namespace().is_empty()
+                    && own.namespace() != self.info.namespace
+                {
+                    return Err(Status::bad_request(OTHER_NAMESPACE));
+                }
                 if own.name() != name {
                     return Err(Status::bad_request(&format!(
                         "the name of the object ({}) does not match the name on the URL ({name})",
@@ -180,6 +202,10 @@ impl Call {
     }
 }
 
+/// An object that says that it is elsewhere.
+pub(super) const OTHER_NAMESPACE: &str =
+    "the namespace of the provided object does not match the namespace sent on the request";
+
 /// The object as its JSON with sorted members on top.
 fn sorted(dom: &Dom) -> String {
     let mut members: Vec<(&str, schema::Node)> = dom.entries(dom.root()).collect();
@@ -191,7 +217,14 @@ fn sorted(dom: &Dom) -> String {
         }
         api::text::json_string(&mut out, key);
         out.push(':');
-        out.push_str(&String::from_utf8_lossy(&dom.to_json(node)));
+        let table = schema::builtin();
+        let json = match table.named("meta.v1.ObjectMeta") {
+            Some(ty) if key == "metadata" && matches!(dom.value(node), schema::Value::Map) => {
+                schema::encode_json(table, ty, dom, node)
+            }
+            _ => dom.to_json(node),
+        };
+        out.push_str(&String::from_utf8_lossy(&json));
     }
     out.push('}');
     out

@@ -5,7 +5,8 @@
 
 use api::Status;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use schema::Dom;
 use schema::protobuf::{ListHead, list_message, wrap};
@@ -260,6 +261,10 @@ impl Call {
             out.extend_from_slice(&partial.to_json(partial.root()));
         }
         out.extend_from_slice(b"]}\n");
+        if selected.items.is_empty() && out.ends_with(b"[]}\n") {
+            out.truncate(out.len() - b"[]}\n".len());
+            out.extend_from_slice(b"null}\n");
+        }
         match Dom::parse_json(&out) {
             Ok(dom) if self.accepted.encoding != Encoding::Json => {
                 answer::document(200, &dom, &self.accepted)
@@ -283,9 +288,19 @@ fn decode_token(token: &str) -> Result<(u64, String), Status> {
             "invalid continue token: continue key is not valid: {cause}"
         ))
     };
-    let bytes = URL_SAFE_NO_PAD
+    // As Go: bits left over at the end do not matter.
+    const LENIENT: GeneralPurpose =
+        GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    let bytes = LENIENT
         .decode(token.trim_end_matches('='))
-        .map_err(|error| invalid(&error.to_string()))?;
+        .map_err(|error| {
+            let at = match error {
+                base64::DecodeError::InvalidByte(at, _) => at,
+                // A digit alone at the end says too little to be a byte.
+                _ => token.trim_end_matches('=').len() / 4 * 4,
+            };
+            invalid(&format!("illegal base64 data at input byte {at}"))
+        })?;
     let dom = Dom::parse_json(&bytes).map_err(|error| invalid(&error.to_string()))?;
     let token = dom.as_ref();
     let version = token.str("v");

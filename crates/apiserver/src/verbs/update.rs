@@ -12,7 +12,7 @@ use schema::{Dom, Ref};
 use store::{Outcome, Revision, Txn};
 use transport::Response;
 
-use super::{Call, Stored, store_error, warn};
+use super::{Call, Stored, store_error};
 use crate::negotiate::Encoding;
 use crate::options::WriteOptions;
 use crate::{admission as hooks, codec, object};
@@ -45,10 +45,15 @@ impl Call {
         let mut options = WriteOptions::parse(&self.query, "UpdateOptions")?;
         options.names_revision =
             !self.resource().strategy.unconditional_update && subresource.is_empty();
-        let (dom, warnings) = self.decode(encoding, body, &options)?;
+        let (mut dom, warnings) = self.decode(encoding, body, &options)?;
+        warnings.into_iter().for_each(|warning| self.tell(warning));
+        self.distinct_owners(&mut dom);
         let own = meta::of(dom.as_ref());
         if own.name().is_empty() && !self.info.name.is_empty() {
-            return Err(Status::bad_request("name must be provided"));
+            return Err(Status::bad_request(&format!(
+                "the name of the object ({} based on URL) was undeterminable: name must be provided",
+                self.info.name
+            )));
         }
         if own.name() != self.info.name {
             return Err(Status::bad_request(&format!(
@@ -74,7 +79,7 @@ impl Call {
                 Ok(dom.clone())
             })
             .await?;
-        Ok(warn(self.answer_changed(changed).await?, &warnings))
+        self.answer_changed(changed).await
     }
 
     pub(crate) async fn answer_changed(&self, changed: Changed) -> Result<Response, Status> {
@@ -116,6 +121,9 @@ impl Call {
                 .prepare_update(&mut new, &old, subresource, options)
                 .await?;
             if options.dry_run {
+                let root = new.root();
+                let map = new.ensure_map(root, "metadata");
+                new.set_str(map, "resourceVersion", &current.revision.to_string());
                 return Ok(Changed::Dry(new));
             }
             let gone = self.is_gone(new.as_ref());
@@ -331,6 +339,9 @@ impl Call {
                 ));
             }
             self.check_escalation(new.as_ref(), Some(old), name)?;
+            if !status {
+                self.tell_about(new.as_ref(), Some(old));
+            }
             if let Some(allocate) = strategy.allocate
                 && subresource.is_empty()
             {
