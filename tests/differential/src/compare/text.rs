@@ -1,8 +1,8 @@
 //! Texts without what differs from run to run, and the shape of a message.
 
-/// Blanks the run's name, uids and the times of today.
+/// Blanks the run's name, uids, revisions in messages and the times of today.
 pub(super) fn mask(text: &str, run: &str) -> String {
-    let text = drawn(&text.replace(run, "RUN"));
+    let text = revisions(&drawn(&text.replace(run, "RUN")));
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -43,6 +43,27 @@ fn drawn(text: &str) -> String {
             });
             blanked.push_str(random.map_or("", |_| "DRAWN"));
             blanked.push_str(random.map_or(part, |_| &part[5..]));
+        }
+        out = blanked;
+    }
+    out
+}
+
+/// Blanks revisions where messages name them.
+fn revisions(text: &str) -> String {
+    let mut out = text.to_owned();
+    for before in [", current: ", "in record (", "\\\"resourceVersion\\\":\\\""] {
+        let mut parts = out.split(before);
+        let mut blanked = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+            blanked.push_str(before);
+            blanked.push_str(if rest.len() < part.len() {
+                "REVISION"
+            } else {
+                ""
+            });
+            blanked.push_str(rest);
         }
         out = blanked;
     }
