@@ -81,10 +81,8 @@ fn with_shims(folder: &Path, depth: usize) -> Vec<PathBuf> {
 fn last_mount_below(folder: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let targets = text.lines().filter_map(|line| line.split(' ').nth(4));
-    targets
-        .map(PathBuf::from)
-        .filter(|target| target.starts_with(folder))
-        .last()
+    let mut targets = targets.map(PathBuf::from);
+    targets.rfind(|target| target.starts_with(folder))
 }
 
 /// A killed test's folder, mount and group go; those of a living one stay.
