@@ -11,13 +11,14 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench kubectl packages conformance clients clients-packages clean
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
 	@echo "make check  format, lints, unit tests (minutes)"
 	@echo "make test   everything that CI runs"
 	@echo "make bench  all figures, side by side with upstream, into docs/BENCHMARKS.md (10 minutes; with Go)"
+	@echo "make faults  power cuts, models, histories, planted faults (10 minutes; with strace)"
 	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
@@ -76,6 +77,12 @@ conformance: packages
 clients: clients-packages
 	$(STATIC) cargo build --profile ci --target $(HOST) -p transom -p xtask
 	$(SUDO) env PATH="$$(.ci/go):$$PATH" TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom $(TARGET)/ci/xtask clients $(SUITE)
+
+# What docs/RELIABILITY.md promises, proved by faults: make faults [SEED=…]
+faults: packages
+	@command -v strace >/dev/null || { echo "installing strace"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends strace; }
+	$(STATIC) cargo build --profile ci --target $(HOST) -p faults --features mutants
+	$(TARGET)/ci/faults power $(if $(SEED),--seed $(SEED))
 
 clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \

@@ -87,13 +87,41 @@ impl Graph {
 #[test]
 fn only_the_api_server_knows_the_store() {
     let graph = Graph::read();
-    let allowed = BTreeSet::from(["apiserver", "transom", "testkit", "benches", "differential"]);
+    let allowed = BTreeSet::from([
+        "apiserver",
+        "transom",
+        "testkit",
+        "benches",
+        "differential",
+        "faults",
+    ]);
     let actual = graph.dependents("store");
     assert!(actual.is_subset(&allowed), "{actual:?}");
     assert!(
         !graph.reach("apiserver").contains("client"),
         "the API server never is a client"
     );
+}
+
+/// Mutants of the store are for the crate `faults`, and there only when asked for by name.
+#[test]
+fn nobody_else_has_mutants() {
+    let manifests = ["crates", "tests", "benches", "xtask"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    let mut open: Vec<_> = manifests.map(|name| root.join(name)).into();
+    while let Some(path) = open.pop() {
+        if path.is_dir() && !path.ends_with("src") && !path.ends_with("node_modules") {
+            let entries = std::fs::read_dir(&path).unwrap();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter(|line| line.contains("mutants"));
+            found.extend(lines.map(|line| line.trim().to_owned()));
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["mutants = [\"store/mutants\"]", "mutants = []"]);
 }
 
 #[test]

@@ -11,6 +11,10 @@
 mod codec;
 mod error;
 mod log;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod mvcc;
 mod record;
 mod seal;

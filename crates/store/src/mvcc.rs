@@ -25,6 +25,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub(crate) use self::stage::Stage;
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::expiry::Expiry;
 use crate::record::{Entry, Record};
 use crate::{Event, KeyValue, Outcome, Revision, StoreError, Txn};
@@ -226,6 +227,13 @@ impl Mvcc {
                     self.past.remove(prev.key());
                 }
             }
+        }
+        let after = self.log.front().and_then(|entry| entry.prev.as_ref());
+        if planted(Mutant::CompactDeleteWatch)
+            && after.is_some_and(|prev| prev.modified() <= revision)
+            && self.log[0].record.deleted()
+        {
+            self.log.pop_front();
         }
         self.compacted = revision;
         self.gaps.retain(|&(_, end)| end > revision);

@@ -11,8 +11,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::codec::Encoder;
-use crate::log::files;
 use crate::log::sqlite::Sqlite;
+use crate::log::{checkpoint, files};
 use crate::mvcc::{Mvcc, Stage};
 use crate::record::Entry;
 use crate::seal::{KeyFile, NoSeal, Sealer};
@@ -65,6 +65,8 @@ pub struct Config {
     pub seal: Seal,
     /// Puts are refused above this size.
     pub ceiling_bytes: u64,
+    /// Bytes written between two moves of the write-ahead log into the database.
+    pub checkpoint_bytes: usize,
     /// How much history is kept.
     pub retention: Retention,
     /// Tells the time that times to live are counted in.
@@ -81,6 +83,7 @@ impl Config {
             path: path.to_owned(),
             seal: Seal::KeyFile(files::beside(path, ".key")),
             ceiling_bytes: 8 << 30,
+            checkpoint_bytes: checkpoint::EVERY_BYTES,
             retention: Retention::default(),
             clock: Arc::new(base::SystemClock),
             boot_id: files::boot_id(),
@@ -145,8 +148,13 @@ impl Store {
     /// Opens a store, or makes it. Reads all of it: blocks.
     pub fn open(config: &Config) -> Result<Store, StoreError> {
         let sealer = |exists| config.sealer(exists);
-        let (log, loaded, sealer) =
-            Sqlite::open(&config.path, config.ceiling_bytes, sealer, &config.boot_id)?;
+        let (log, loaded, sealer) = Sqlite::open(
+            &config.path,
+            config.ceiling_bytes,
+            config.checkpoint_bytes,
+            sealer,
+            &config.boot_id,
+        )?;
         let compacted = loaded.mvcc.compacted().0;
         let core = Core::new(loaded.mvcc);
         let encoder = Arc::new(Encoder::new(sealer));

@@ -1,7 +1,7 @@
 //! Moves the write-ahead log into the database, on a thread and connection of its own.
 //!
 //! Passive: never in the way of a write. Under an endless stream of writes the log would still
-//! grow, for it starts over only when all of it was moved; past [`LIMIT_FRAMES`] the writer itself
+//! grow, for it starts over only when all of it was moved; past [`LIMIT_TIMES`] the writer itself
 //! moves the small rest between two batches.
 
 use std::path::Path;
@@ -12,10 +12,12 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-/// Bytes written between two checkpoints, roughly.
+use crate::mutants::{Mutant, planted};
+
+/// Bytes written between two checkpoints, roughly, by default.
 pub(crate) const EVERY_BYTES: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
-/// Length of the log from which the writer helps: 32 MiB.
-pub(crate) const LIMIT_FRAMES: i64 = if cfg!(test) { 64 } else { 8192 };
+/// The writer helps when the log is so many times longer than that.
+pub(crate) const LIMIT_TIMES: usize = if cfg!(test) { 4 } else { 8 };
 
 /// The thread. Dropping it waits for the running checkpoint.
 #[derive(Debug)]
@@ -98,6 +100,9 @@ fn checkpoint(connection: &mut Option<Connection>, path: &Path) -> rusqlite::Res
         None => {
             let new = Connection::open(path)?;
             new.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0")?;
+            if planted(Mutant::NoFlush) {
+                new.execute_batch("PRAGMA synchronous = OFF")?;
+            }
             connection.insert(new)
         }
     };

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 use crate::log::files::{APPLICATION_ID, FORMAT};
 use crate::log::rows;
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::{Mvcc, RowName};
 use crate::seal::Sealer;
 
@@ -129,10 +130,13 @@ pub(crate) fn load(
         let (low, high) = gap.map_err(failed)?;
         mvcc.add_gap(low.cast_unsigned(), high.cast_unsigned());
     }
-    let last = newest(connection).map_err(failed)?;
+    let mut last = newest(connection).map_err(failed)?;
+    if planted(Mutant::TimeTravel) {
+        last = mvcc.revision().0;
+    }
     mvcc.advance(last);
     let same_boot = !boot.is_empty() && boot == last_boot;
-    let jump = !clean && !same_boot;
+    let jump = !clean && !same_boot && !planted(Mutant::NoJump);
     let gap = jump.then_some((last, last + JUMP));
     if let Some((low, high)) = gap {
         mvcc.add_gap(low, high);

@@ -15,6 +15,7 @@ use rusqlite::types::FromSqlError;
 use crate::StoreError;
 use crate::codec::Decoder;
 use crate::log::load::{checksum, row_name, sqlite_error};
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::{Mvcc, RowName};
 use crate::record::{Entry, Record};
 use crate::seal::Sealer;
@@ -82,9 +83,14 @@ fn select(
 ) -> Result<(), StoreError> {
     let failed = |cause| sqlite_error("read", path, cause);
     let wrong = |cause: FromSqlError| damaged(path, cause.to_string());
-    let mut select = connection
-        .prepare("SELECT id, key, created, expires, sum, value FROM log ORDER BY id")
-        .map_err(failed)?;
+    let without_newest = planted(Mutant::ApplyWithoutIndex) || planted(Mutant::TimeTravel);
+    let select = if without_newest {
+        "SELECT id, key, created, expires, sum, value FROM log
+         WHERE id >> 12 < (SELECT max(id) >> 12 FROM log) ORDER BY id"
+    } else {
+        "SELECT id, key, created, expires, sum, value FROM log ORDER BY id"
+    };
+    let mut select = connection.prepare(select).map_err(failed)?;
     let mut rows = select.query([]).map_err(failed)?;
     let mut chunk = Chunk::default();
     while let Some(row) = rows.next().map_err(failed)? {
@@ -153,7 +159,7 @@ fn fill(
                     Record::put(key, value, created.cast_unsigned(), revision, sub)
                 }
             };
-            if revision <= compacted {
+            if revision <= compacted || planted(Mutant::HistoryForgotten) {
                 mvcc.settle_at_start(record, expires, &mut garbage);
             } else {
                 mvcc.replay(record, expires);

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use crate::log::checkpoint::{Checkpointer, EVERY_BYTES, LIMIT_FRAMES};
+use crate::log::checkpoint::{Checkpointer, LIMIT_TIMES};
 use crate::log::load::{self, Loaded, checksum, row_id, sqlite_error};
 use crate::log::{Log, LogError, Row, files};
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::RowName;
 use crate::seal::Sealer;
 use crate::{Durability, StoreError};
@@ -41,6 +42,8 @@ pub(crate) struct Sqlite {
     gap: Option<(u64, u64)>,
     boot: String,
     unmoved_bytes: usize,
+    /// Written between two checkpoints.
+    checkpoint_bytes: usize,
     checkpointer: Checkpointer,
     _lock: files::Lock,
 }
@@ -50,6 +53,7 @@ impl Sqlite {
     pub(crate) fn open(
         path: &Path,
         ceiling_bytes: u64,
+        checkpoint_bytes: usize,
         sealer: impl FnOnce(bool) -> Result<Arc<dyn Sealer>, StoreError>,
         boot: &str,
     ) -> Result<(Sqlite, Loaded, Arc<dyn Sealer>), StoreError> {
@@ -82,6 +86,7 @@ impl Sqlite {
             gap: loaded.gap,
             boot: boot.to_owned(),
             unmoved_bytes: 0,
+            checkpoint_bytes,
             checkpointer,
             _lock: lock,
         };
@@ -106,10 +111,10 @@ impl Sqlite {
         };
         let attempt = || {
             if self.synchronous != Some(durability) {
-                let mode = if durability == Durability::Durable {
-                    "FULL"
-                } else {
-                    "NORMAL"
+                let mode = match durability {
+                    _ if planted(Mutant::NoFlush) => "OFF",
+                    Durability::Durable => "FULL",
+                    Durability::Relaxed => "NORMAL",
                 };
                 connection.pragma_update(None, "synchronous", mode)?;
             }
@@ -159,7 +164,7 @@ impl Sqlite {
 
     fn written(&mut self, bytes: usize) {
         self.unmoved_bytes += bytes;
-        if self.unmoved_bytes >= EVERY_BYTES {
+        if self.unmoved_bytes >= self.checkpoint_bytes {
             self.unmoved_bytes = 0;
             self.checkpointer.request();
         }
@@ -176,6 +181,11 @@ impl Sqlite {
 
 impl Log for Sqlite {
     fn commit(&mut self, rows: &[Row<'_>], durability: Durability) -> Result<(), LogError> {
+        if planted(Mutant::HalfTransaction) && rows.len() > 1 {
+            let (first, rest) = rows.split_at(rows.len() / 2);
+            self.commit(first, durability)?;
+            return self.commit(rest, durability);
+        }
         self.transaction(durability, |connection| {
             let mut insert = connection.prepare_cached(
                 "INSERT INTO log(id, key, created, expires, sum, value) VALUES(?, ?, ?, ?, ?, ?)",
@@ -262,7 +272,8 @@ impl Log for Sqlite {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
-        if self.checkpointer.take_frames() <= LIMIT_FRAMES {
+        let limit = (LIMIT_TIMES * self.checkpoint_bytes) as u64 / PAGE_BYTES;
+        if self.checkpointer.take_frames() <= limit.cast_signed() {
             return Ok(());
         }
         let moved = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));

@@ -2,7 +2,6 @@
 
 mod crash;
 mod disk_full;
-mod power_cut;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use crate::mutants::{Mutant, planted};
 use crate::record::Record;
 
 #[derive(Debug, Default)]
@@ -19,6 +20,10 @@ impl Expiry {
     /// `record` is now the key's version, and ends at `expires`.
     pub(crate) fn set(&mut self, record: &Record, expires: Option<i64>) {
         // Removed first: a kept key would keep the replaced version's buffer alive.
+        if planted(Mutant::OldExpiry) && !record.deleted() && self.by_key.contains_key(record.key())
+        {
+            return;
+        }
         if let Some((key, old)) = self.by_key.remove_entry(record.key()) {
             self.by_time.remove(&(old, key));
         }

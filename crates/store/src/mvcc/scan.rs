@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::{Mvcc, Past};
 use crate::record::{Entry, Record};
 use crate::{Event, Page, Range, Revision, StoreError};
@@ -54,6 +55,11 @@ impl Mvcc {
             usize::MAX
         } else {
             range.limit
+        };
+        let at = if planted(Mutant::PageDrifts) {
+            self.revision
+        } else {
+            at
         };
         let (start, end) = (range.start.clone(), range.end.clone());
         Ok(Scan {
@@ -102,9 +108,10 @@ impl Mvcc {
         most: usize,
     ) -> Result<(Vec<Event>, u64), StoreError> {
         self.check_watchable(from)?;
+        let from_entry = from + u64::from(planted(Mutant::LateWatch));
         let first = self
             .log
-            .partition_point(|entry| entry.record.modified() <= from);
+            .partition_point(|entry| entry.record.modified() <= from_entry);
         let mut events = Vec::new();
         let mut upto = from;
         for (seen, entry) in self.log.range(first..).enumerate() {
@@ -122,6 +129,9 @@ impl Mvcc {
 
     /// Refuses a revision that a watch cannot start behind.
     pub(crate) fn check_watchable(&self, from: u64) -> Result<(), StoreError> {
+        if planted(Mutant::FutureWatch) && from > self.revision {
+            return Ok(());
+        }
         self.check_readable(from)
     }
 

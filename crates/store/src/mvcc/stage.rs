@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use crate::mutants::{Mutant, planted};
 use crate::record::{Entry, Record};
 use crate::{Compare, Op, Outcome, Revision, Txn};
 
@@ -47,7 +48,11 @@ impl Stage {
         committed: impl Fn(&[u8]) -> Option<&'a Record>,
     ) -> Outcome {
         for Compare::Revision { key, revision } in &txn.compares {
-            let current = self.current(key, &committed);
+            let current = if planted(Mutant::LostUpdate) {
+                committed(key).cloned()
+            } else {
+                self.current(key, &committed)
+            };
             if current.as_ref().map_or(0, Record::modified) != revision.0 {
                 let current = current.as_ref().map(Record::to_kv);
                 return Outcome::Conflict {
@@ -56,7 +61,10 @@ impl Stage {
                 };
             }
         }
-        let revision = self.revision + 1;
+        let mut revision = self.revision + 1;
+        if planted(Mutant::RevisionTwice) && revision.is_multiple_of(64) {
+            revision -= 1;
+        }
         // Numbered by operation: the writer finds the sealed value of a record by it.
         for (sub, op) in (0..).zip(&txn.ops) {
             let prev = self.current(op.key(), &committed);

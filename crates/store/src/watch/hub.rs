@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::mutants::{Mutant, planted};
 use crate::watch::WatchBatch;
 use crate::{Event, Revision};
 
@@ -84,6 +85,9 @@ impl Channel {
 
     pub(crate) fn take(&self) -> Taken {
         let mut queue = self.queue.lock();
+        if planted(Mutant::ProgressAhead) && queue.progress_wanted {
+            return Taken::ProgressWanted;
+        }
         if let Some(batch) = queue.batches.pop_front() {
             queue.events -= batch.events.len();
             return Taken::Batch(batch);
@@ -103,6 +107,10 @@ impl Channel {
         let fresh = events.len() - seen;
         if fresh > 0 {
             if !queue.batches.is_empty() && queue.events + fresh > QUEUE_EVENTS {
+                if planted(Mutant::StuckSkips) {
+                    queue.upto = queue.upto.max(revision.0);
+                    return true;
+                }
                 queue.place = Place::Lagging;
                 return false;
             }
@@ -179,6 +187,11 @@ impl Hub {
     pub(crate) fn progress(&self, channel: &Arc<Channel>) -> Option<WatchBatch> {
         let state = self.state.lock();
         let mut queue = channel.queue.lock();
+        if planted(Mutant::ProgressAhead) {
+            queue.progress_wanted = false;
+            let (events, revision) = (Arc::from([]), Revision(state.published));
+            return Some(WatchBatch { events, revision });
+        }
         if let Some(batch) = queue.batches.pop_front() {
             queue.events -= batch.events.len();
             return Some(batch);
@@ -199,7 +212,10 @@ impl Hub {
         if state.current.is_empty() {
             return;
         }
-        let events = events();
+        let mut events = events();
+        if planted(Mutant::LostDelete) && revision.is_multiple_of(5) {
+            events.retain(|event| event.kind == crate::EventKind::Put);
+        }
         for (prefix, matched) in state.matches(&events) {
             let shared: Arc<[Event]> = if matched.len() == events.len() {
                 Arc::from(&events[..])

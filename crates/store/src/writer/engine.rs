@@ -18,6 +18,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::log::{LogError, Row};
+use crate::mutants::{Mutant, planted};
 use crate::mvcc::{RowName, Stage};
 use crate::record::Entry;
 use crate::writer::{Parts, Queue, Request};
@@ -188,7 +189,10 @@ impl Engine {
             let start = stage.entries().len();
             let outcome = view.evaluate(&mut stage, &request.txn, now_ms);
             let rows = start..stage.entries().len();
-            if request.txn.durability == Durability::Durable && !rows.is_empty() {
+            if request.txn.durability == Durability::Durable
+                && !rows.is_empty()
+                && !planted(Mutant::AnswerBeforeFlush)
+            {
                 durability = Durability::Durable;
             }
             answered.push((request, outcome, rows));
@@ -208,6 +212,13 @@ impl Engine {
         let batch = rows(stage.entries(), &answered);
         let logged = self.parts.log.commit(&batch, durability);
         drop(batch);
+        let mut answered = answered;
+        if planted(Mutant::AnswerBeforeView) && logged.is_ok() {
+            for (request, outcome, _) in answered.drain(..) {
+                answer(request, Ok(outcome));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let in_log = match &logged {
             Ok(()) => {
                 self.settled(Ok(()), durability);
@@ -259,6 +270,7 @@ impl Engine {
     fn settled(&mut self, result: Result<(), LogError>, durability: Durability) {
         match result {
             Ok(()) if durability == Durability::Durable => self.unflushed = None,
+            Ok(()) if planted(Mutant::NeverFlushed) => {}
             Ok(()) => {
                 self.unflushed.get_or_insert_with(Instant::now);
             }
