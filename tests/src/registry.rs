@@ -235,10 +235,8 @@ fn pods_of_a_registry() {
         secret(&client, "wrong", closed, "demo", "guess").await;
         secret(&client, "right", closed, "demo", "secret").await;
         pod(&pods, "wrong-secret", &private, "wrong").await;
-        pod(&pods, "right-secret", &private, "right").await;
 
         running(&pods, "plain").await;
-        running(&pods, "right-secret").await;
         for (name, words) in [
             (
                 "wrong-digest",
@@ -275,6 +273,9 @@ fn pods_of_a_registry() {
         ] {
             assert_eq!(look(&pods, name).await.0, "Pending", "{name}");
         }
+        // Last, for what is on the node serves every pod of it.
+        pod(&pods, "right-secret", &private, "right").await;
+        running(&pods, "right-secret").await;
     });
     fixture.must(&["down", "--name", &fixture.name]);
 }

@@ -137,8 +137,11 @@ async fn who(cluster: &SimCluster, token: &str) -> Result<String> {
     let review = cluster.client().resource(&reviews).create(body).await?;
     let review = review.parse()?;
     let status = review.as_ref().get("status").context("a status")?;
-    Ok(match status.get("user") {
-        Some(user) => user.str("username").to_owned(),
-        None => format!("refused: {}", status.str("error")),
+    Ok(match status.bool("authenticated") {
+        Some(true) => status
+            .at(&["user"])
+            .map_or("", |user| user.str("username"))
+            .to_owned(),
+        _ => format!("refused: {}", status.str("error")),
     })
 }
