@@ -3,6 +3,7 @@
 mod bad_input;
 mod basics;
 mod harness;
+mod lists;
 mod streams;
 mod webhooks;
 mod writes;

@@ -422,9 +422,9 @@ pub(crate) fn store_error(error: &store::StoreError) -> Status {
         store::StoreError::TooLarge { bytes, limit, .. } => {
             Status::too_large(&format!("{bytes} bytes are more than the limit of {limit}"))
         }
-        store::StoreError::Compacted { .. } => Status::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-        ),
+        store::StoreError::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
         store::StoreError::Closed => Status::service_unavailable("the server is shutting down"),
         store::StoreError::Full { .. } => {
             Status::service_unavailable(&base::Chain(error).to_string())

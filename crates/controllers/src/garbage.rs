@@ -175,24 +175,10 @@ impl World {
                 uids.into_iter().for_each(|uid| self.queue.add(uid));
                 Ok(())
             }
-            Decision::Delete(policy) => {
-                tracing::info!(
-                    kind = entry.kind,
-                    ns = entry.namespace,
-                    name = entry.name,
-                    uid,
-                    "deletes an object whose owners are gone"
-                );
-                let options = DeleteOptions {
-                    uid: Some(uid.to_owned()),
-                    propagation: Some(match policy {
-                        Policy::Background => Propagation::Background,
-                        Policy::Foreground => Propagation::Foreground,
-                        Policy::Orphan => Propagation::Orphan,
-                    }),
-                    ..DeleteOptions::default()
-                };
-                gone_is_fine(api.delete(&entry.name, &options).await)
+            Decision::Delete(policy) => delete(&api, &entry, policy).await,
+            Decision::BreakCircle => {
+                self.edit(&api, &entry, unblock_owners).await?;
+                delete(&api, &entry, Policy::Foreground).await
             }
             Decision::RemoveOwners(owners) => {
                 let remove = |list: &mut Dom| edit_owners(list, &owners);
@@ -288,6 +274,26 @@ fn kind_key(served: &Served) -> (String, String) {
     (served.gvr.api_version(), served.kind.clone())
 }
 
+async fn delete(api: &client::Api, entry: &Entry, policy: Policy) -> Result<(), Error> {
+    tracing::info!(
+        kind = entry.kind,
+        ns = entry.namespace,
+        name = entry.name,
+        uid = entry.uid,
+        "deletes an object whose owners are gone"
+    );
+    let options = DeleteOptions {
+        uid: Some(entry.uid.clone()),
+        propagation: Some(match policy {
+            Policy::Background => Propagation::Background,
+            Policy::Foreground => Propagation::Foreground,
+            Policy::Orphan => Propagation::Orphan,
+        }),
+        ..DeleteOptions::default()
+    };
+    gone_is_fine(api.delete(&entry.name, &options).await)
+}
+
 fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error) if error.is_not_found() => Ok(()),
@@ -304,6 +310,17 @@ fn edit_owners(dom: &mut Dom, gone: &[String]) {
         .position(|item| gone.iter().any(|uid| dom.at_node(item).str("uid") == uid))
     {
         dom.remove_item(list, at);
+    }
+}
+
+/// No owner waits for the object's end any more.
+fn unblock_owners(dom: &mut Dom) {
+    let Some(list) = dom.at(dom.root(), &["metadata", "ownerReferences"]) else {
+        return;
+    };
+    let owners: Vec<_> = dom.items(list).collect();
+    for owner in owners {
+        dom.set_bool(owner, "blockOwnerDeletion", false);
     }
 }
 

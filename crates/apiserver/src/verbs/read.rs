@@ -65,6 +65,7 @@ impl Call {
         let current = self.server.config.store.current_revision().0;
         let mut range = Range::prefix(&prefix);
         let wanted = options.revision_number()?;
+        let mut start_over = None;
         if !options.next.is_empty() {
             if wanted.is_some_and(|revision| revision != 0) {
                 let message = "specifying resource version is not allowed when using continue";
@@ -75,6 +76,7 @@ impl Call {
             key.extend_from_slice(start.as_bytes());
             range.start = Bytes::from(key);
             range.at = (revision > 0).then_some(Revision(revision));
+            start_over = Some(token(NEWEST, &start));
         } else if let Some(revision) = wanted.filter(|revision| *revision > 0) {
             if revision > current {
                 return Err(Status::revision_too_large(revision, current, 1));
@@ -111,7 +113,7 @@ impl Call {
                 .config
                 .store
                 .range(&ask)
-                .map_err(|e| store_error(&e))?;
+                .map_err(|error| expired(&error, start_over.take()))?;
             selected.revision = page.revision.0;
             range.at = Some(page.revision);
             let last = page.items.last().map(|kv| kv.key.clone());
@@ -274,12 +276,31 @@ impl Call {
     }
 }
 
+/// Stands in a token for the newest revision.
+const NEWEST: i64 = -1;
+
 fn encode_token(revision: u64, prefix: &[u8], last: &[u8]) -> String {
-    let start = String::from_utf8_lossy(last.get(prefix.len()..).unwrap_or_default()).into_owned();
+    let last = String::from_utf8_lossy(last.get(prefix.len()..).unwrap_or_default());
+    token(revision.cast_signed(), &format!("{last}\0"))
+}
+
+fn token(revision: i64, start: &str) -> String {
     let mut text = format!(r#"{{"v":"meta.k8s.io/v1","rv":{revision},"start":"#);
-    api::text::json_string(&mut text, &format!("{start}\0"));
+    api::text::json_string(&mut text, start);
     text.push('}');
     URL_SAFE_NO_PAD.encode(text)
+}
+
+/// Whoever has read a part of a list whose revision is gone may go on with the newest.
+fn expired(error: &store::StoreError, next: Option<String>) -> Status {
+    let (store::StoreError::Compacted { .. }, Some(next)) = (error, next) else {
+        return store_error(error);
+    };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.continue_token = next;
+    status
 }
 
 fn decode_token(token: &str) -> Result<(u64, String), Status> {

@@ -25,6 +25,9 @@ pub(super) enum Decision {
     Dependents(Vec<String>),
     /// No owner is left.
     Delete(Policy),
+    /// It waits for its dependents and one of them, in the end, for it: its owners no longer wait
+    /// for it, then it goes with its dependents.
+    BreakCircle,
     /// Other owners are left; these are gone.
     RemoveOwners(Vec<String>),
     /// Nothing blocks the deletion any more.
@@ -76,9 +79,13 @@ pub(super) fn decide(entry: &Entry, graph: &Graph, absent: &[String]) -> Decisio
         gone.append(&mut waiting);
         return Decision::RemoveOwners(gone);
     }
-    let has_dependents = !graph.dependents(&entry.uid).is_empty();
-    if !waiting.is_empty() && has_dependents {
-        return Decision::Delete(Policy::Foreground);
+    let dependents = graph.dependents(&entry.uid);
+    if !waiting.is_empty() && !dependents.is_empty() {
+        let waits = |entry: &Entry| entry.deleting && entry.has_finalizer(FOREGROUND);
+        return match dependents.iter().any(waits) {
+            true => Decision::BreakCircle,
+            false => Decision::Delete(Policy::Foreground),
+        };
     }
     let policy = if entry.has_finalizer(ORPHAN) {
         Policy::Orphan
@@ -172,6 +179,12 @@ mod tests {
             &[],
             expect!["Delete(Foreground)"],
         );
+        // a waits for c, c for b, b for a.
+        let circle = "a<b!:d+foregroundDeletion b<c! c<a!";
+        check(circle, "a", &[], expect![[r#"Dependents(["c"])"#]]);
+        check(circle, "c", &[], expect!["Delete(Foreground)"]);
+        let circle = "a<b!:d+foregroundDeletion b<c! c<a!:d+foregroundDeletion";
+        check(circle, "b", &[], expect!["BreakCircle"]);
     }
 
     #[test]

@@ -61,9 +61,14 @@ impl Graph {
         let before = self.entries.insert(uid.clone(), entry.clone());
         let mut look_at = Vec::new();
         for owner in before.iter().flat_map(|before| &before.owners) {
-            if !entry.owners.iter().any(|kept| kept.uid == owner.uid) {
-                self.unlink(&owner.uid, &uid);
-                look_at.push(owner.uid.clone());
+            match entry.owners.iter().find(|kept| kept.uid == owner.uid) {
+                None => {
+                    self.unlink(&owner.uid, &uid);
+                    look_at.push(owner.uid.clone());
+                }
+                // It no longer waits.
+                Some(kept) if owner.blocks && !kept.blocks => look_at.push(owner.uid.clone()),
+                Some(_) => {}
             }
         }
         for owner in &entry.owners {

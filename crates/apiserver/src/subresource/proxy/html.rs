@@ -40,9 +40,12 @@ impl Links {
             true => path.to_owned(),
             false => format!("{}{path}", self.prefix),
         };
-        match self.host.as_str() {
-            "" => path,
-            host => format!("https://{host}{path}"),
+        // Only what names the host that the client asked names it afterwards.
+        match url.split_once(&self.host) {
+            Some((before, _)) if !host.is_empty() && host == self.host => {
+                format!("{before}{host}{path}")
+            }
+            _ => path,
         }
     }
 }
@@ -199,13 +202,13 @@ mod tests {
         check(
             r#"<a href="/rewriteme">test</a> <IMG alt='<x>' SRC=/i.png /> <a title="/t" href='rel'>"#,
             expect![[
-                r#"<a href="https://api:6443/p/proxy/rewriteme">test</a> <IMG alt='<x>' SRC=https://api:6443/p/proxy/i.png /> <a title="/t" href='rel'>"#
+                r#"<a href="/p/proxy/rewriteme">test</a> <IMG alt='<x>' SRC=/p/proxy/i.png /> <a title="/t" href='rel'>"#
             ]],
         );
         check(
             r#"<a href="http://10.0.0.1:80/a/?q"><a href="http://other/a"><a href="//api:6443/p/proxy/b"><a href="mailto:x">"#,
             expect![[
-                r#"<a href="https://api:6443/p/proxy/a/?q"><a href="http://other/a"><a href="https://api:6443/p/proxy/b"><a href="mailto:x">"#
+                r#"<a href="/p/proxy/a/?q"><a href="http://other/a"><a href="//api:6443/p/proxy/b"><a href="mailto:x">"#
             ]],
         );
     }
@@ -215,7 +218,7 @@ mod tests {
         check(
             r#"<!-- <a href="/x"> --><script src="/s">"<a href='/x'>"</script><a href="/open"#,
             expect![[
-                r#"<!-- <a href="/x"> --><script src="https://api:6443/p/proxy/s">"<a href='/x'>"</script><a href="https://api:6443/p/proxy/open"#
+                r#"<!-- <a href="/x"> --><script src="/p/proxy/s">"<a href='/x'>"</script><a href="/p/proxy/open"#
             ]],
         );
         check("<", expect!["<"]);

@@ -312,16 +312,8 @@ fn clean_request(request: &mut Request, upgrades: bool, links: &html::Links, res
         forwarded_for(headers, &peer.0.ip().to_string());
     }
     let uri = format!("{}{rest}", links.prefix);
-    for (name, value) in [
-        ("x-forwarded-uri", uri.as_str()),
-        ("x-forwarded-host", links.host.as_str()),
-        ("x-forwarded-proto", "https"),
-    ] {
-        if let Ok(value) = HeaderValue::from_str(value)
-            && !value.is_empty()
-        {
-            headers.insert(name, value);
-        }
+    if let Ok(uri) = HeaderValue::try_from(uri) {
+        headers.insert("x-forwarded-uri", uri);
     }
 }
 

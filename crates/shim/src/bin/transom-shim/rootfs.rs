@@ -215,11 +215,8 @@ pub(crate) fn mount_cgroups(root: &OwnedFd, mount: &Mount, cgroup: &Cgroup) -> R
             sys::symlink_at(name, &top, alias).during(|| format!("link {alias}"))?;
         }
     }
-    if !cgroup.unified.is_empty() {
-        let path = format!("{}/unified", mount.target);
-        sys::move_mount(&tree(&cgroup.unified)?, &place(&path)?)
-            .during(|| format!("mount {} on {path}", cgroup.unified))?;
-    }
+    // Not the unified tree of a hybrid layout: it holds no controllers, and who finds one takes the
+    // machine for a pure one.
     sys::mount_setattr(&top, false, mount.flags, 0).during(|| "set flags of the tmpfs".into())
 }
 
