@@ -10,6 +10,7 @@ mod kind;
 pub mod labels;
 pub mod meta;
 pub mod names;
+pub mod nodes;
 pub mod pod;
 mod quantity;
 pub mod quota;

@@ -4,6 +4,7 @@
 //! Each pod has a worker. It observes, asks the pure [`pod::actions`] what to do, does it, and
 //! reports the pure [`pod::status`]. It meets the container runtime in `nodeapi` only.
 
+mod admit;
 mod config;
 pub mod container;
 mod http_probe;

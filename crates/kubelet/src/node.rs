@@ -21,7 +21,7 @@ use crate::config::Config;
 
 use facts::Facts;
 pub use facts::Machine;
-pub(crate) use facts::{meminfo, memory_bytes, processes};
+pub(crate) use facts::{LEAST_MEMORY_BYTES, meminfo, memory_bytes, processes};
 
 const LEASE_SECONDS: i64 = 40;
 const RENEW_EVERY: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ use nodeapi::cri::{ListPodSandboxRequest, RemovePodSandboxRequest, StopPodSandbo
 use nodeapi::{ImageService, RuntimeService, Streams};
 use parking_lot::Mutex;
 
+use crate::admit::Taken;
 use crate::config::Config;
 use crate::container::label;
 use crate::node::{Machine, NodeReporter};
@@ -92,6 +93,7 @@ impl Kubelet {
             clock,
             pods: pods.clone(),
             services,
+            taken: Taken::default(),
             shutdown: shutdown.clone(),
         });
         let kubelet = Self {

@@ -20,6 +20,7 @@ use nodeapi::{CriError, ImageService, RuntimeService, Streams};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::admit::{Refusal, Room, Share, Taken};
 use crate::config::Config;
 use crate::container::{NodeFacts, PodContext, ServiceInfo};
 use crate::observe::observe;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pods: Cache,
     pub(crate) services: Cache,
+    pub(crate) taken: Taken,
     pub(crate) volumes: Volumes,
     pub(crate) shutdown: Shutdown,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Worker {
     /// The newest revision seen; kept when the API has forgotten the pod.
     object: Arc<Object>,
     known: Knowledge,
+    /// The node has taken the pod: since when it counts, by the spec's generation.
+    taken: Option<i64>,
     probes: probes::Probes,
     /// Verdicts that probe tasks write.
     verdicts: Arc<Mutex<HashMap<String, crate::pod::Verdict>>>,
@@ -103,6 +107,7 @@ impl Worker {
             .map(ToString::to_string)
             .collect();
         let verdicts = Arc::new(Mutex::new(HashMap::new()));
+        let taken = counts_already(&object, &shared.taken);
         Self {
             key: object.key().clone(),
             uid: object.uid().to_owned(),
@@ -116,6 +121,7 @@ impl Worker {
             shared,
             mailbox,
             object,
+            taken,
             volumes_ready: false,
             refresh_at: None,
             shown: None,
@@ -201,6 +207,9 @@ impl Worker {
         self.known.infeasible = self.infeasible();
         let mut observed = observe(self.shared.runtime.as_ref(), &self.uid).await?;
         self.read_termination_messages(&mut observed).await;
+        if pod.deletion.is_none() {
+            self.admit(&observed).await;
+        }
         self.known.waiting.retain(|name, waiting| {
             waiting.retry_at.is_some()
                 && !observed
@@ -376,6 +385,65 @@ impl Worker {
         Ok(())
     }
 
+    /// Takes the pod in when it is new, or ends it before anything of it runs.
+    async fn admit(&mut self, observed: &Observed) {
+        let Ok(dom) = self.object.parse() else { return };
+        let pod = dom.as_ref();
+        let generation = api::meta::of(pod).generation();
+        if self.taken == Some(generation)
+            || self.known.ended.is_some()
+            || api::pod::is_terminal(pod)
+        {
+            return;
+        }
+        let share = Share::of(pod);
+        let runs = observed.sandbox.is_some() || !observed.containers.is_empty();
+        if self.taken.is_some() || runs {
+            self.shared.taken.keep(&self.uid, share);
+            self.taken = Some(generation);
+            return;
+        }
+        let refused = match self.is_elsewhere(pod).await {
+            true => Err(Refusal::of_affinity()),
+            false => {
+                let room = Room::of(&self.shared.config);
+                self.shared.taken.take(&self.uid, share, room)
+            }
+        };
+        match refused {
+            Ok(()) => self.taken = Some(generation),
+            Err(refusal) => {
+                self.event(EventType::Warning, refusal.reason, &refusal.message, "");
+                let message = format!("Pod was rejected: {}", refusal.message);
+                self.known.ended = Some((refusal.reason.to_owned(), message));
+            }
+        }
+    }
+
+    /// Whether the pod asks for another node than this one. Few pods ask for one at all.
+    async fn is_elsewhere(&self, pod: schema::Ref<'_>) -> bool {
+        let Some(spec) = pod.get("spec") else {
+            return false;
+        };
+        let asks = spec.entries("nodeSelector").next().is_some()
+            || spec.at(&["affinity", "nodeAffinity"]).is_some();
+        if !asks {
+            return false;
+        }
+        let nodes = self
+            .shared
+            .client
+            .resource(&api::Gvr::new("", "v1", "nodes"));
+        // Nobody answers: the scheduler knew.
+        let node = nodes
+            .find(&self.shared.config.node_name)
+            .await
+            .ok()
+            .flatten();
+        let node = node.and_then(|node| node.parse().ok());
+        node.is_some_and(|node| !api::nodes::selects(spec, node.as_ref()))
+    }
+
     fn enforce_deadline(&mut self, pod: &PodSpec, now: Timestamp) {
         let (Some(limit), Some(start)) = (pod.active_deadline_seconds, self.known.started_at)
         else {
@@ -518,6 +586,7 @@ impl Worker {
         gone: bool,
     ) -> Result<Next, CriError> {
         if !self.torn_down {
+            self.shared.taken.release(&self.uid);
             self.probes.stop_all();
             self.shared.volumes.tear_down(&self.uid).await;
             self.torn_down = true;
@@ -684,6 +753,20 @@ fn cgroup_path(root: &str, qos: &str, uid: &str) -> String {
         "Guaranteed" => format!("{root}/pod{uid}"),
         other => format!("{root}/{}/pod{uid}", other.to_lowercase()),
     }
+}
+
+/// A pod that a kubelet has taken before counts before any new one is looked at.
+fn counts_already(object: &Object, taken: &Taken) -> Option<i64> {
+    let dom = object.parse().ok()?;
+    let pod = dom.as_ref();
+    let began = pod
+        .at(&["status", "startTime"])
+        .is_some_and(|at| !at.is_null());
+    if !began || api::pod::is_terminal(pod) {
+        return None;
+    }
+    taken.keep(object.uid(), Share::of(pod));
+    Some(api::meta::of(pod).generation())
 }
 
 fn labels_and_annotations(object: &Object) -> String {

@@ -44,6 +44,10 @@ pub fn admit(
         pods::priority(cx, new)?;
         pods::runtime_class(cx, new)?;
     }
+    // Upstream's plugin handles updates too: who takes a pod's tolerations away gets these back.
+    if pod && operation == Operation::Update && cx.subresource.is_empty() {
+        pods::tolerations(new);
+    }
     if cx.resource.kind == "PersistentVolumeClaim" && operation == Operation::Create {
         claims(cx, new);
     }

@@ -1,8 +1,7 @@
 //! Whether a node is one on which a DaemonSet's pod runs. Pure.
 //!
 //! Source: kubernetes v1.36.3 pkg/controller/daemon/daemon_controller.go (NodeShouldRunDaemonPod),
-//! pkg/controller/daemon/util/daemonset_util.go; component-helpers v0.36.3
-//! scheduling/corev1/nodeaffinity/nodeaffinity.go.
+//! pkg/controller/daemon/util/daemonset_util.go.
 
 use schema::{Dom, Node, Ref};
 
@@ -40,7 +39,7 @@ pub(super) fn fit(template: Ref<'_>, node: Ref<'_>) -> Fit {
     };
     let name = api::meta::of(node).name();
     let wanted = template.str("nodeName");
-    if !wanted.is_empty() && wanted != name || !selects(template, node) {
+    if !wanted.is_empty() && wanted != name || !api::nodes::selects(template, node) {
         return NO;
     }
     let taints = || {
@@ -74,57 +73,6 @@ fn tolerates(template: Ref<'_>, taint: Ref<'_>) -> bool {
             _ => false,
         }
     })
-}
-
-/// `nodeSelector` and required node affinity.
-fn selects(template: Ref<'_>, node: Ref<'_>) -> bool {
-    let meta = api::meta::of(node);
-    let plain = template.entries("nodeSelector");
-    let mut plain = plain.map(|(key, value)| meta.label(key) == value.as_str());
-    if !plain.all(|holds| holds) {
-        return false;
-    }
-    let required = [
-        "affinity",
-        "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution",
-    ];
-    let Some(required) = template.at(&required).filter(|r| !r.is_null()) else {
-        return true;
-    };
-    let label = |key: &str| meta.label(key);
-    let field = |key: &str| (key == "metadata.name").then(|| meta.name());
-    required.items("nodeSelectorTerms").any(|term| {
-        let empty = term.items("matchExpressions").next().is_none()
-            && term.items("matchFields").next().is_none();
-        !empty
-            && term
-                .items("matchExpressions")
-                .all(|r| holds(r, label(r.str("key"))))
-            && term
-                .items("matchFields")
-                .all(|r| holds(r, field(r.str("key"))))
-    })
-}
-
-fn holds(requirement: Ref<'_>, value: Option<&str>) -> bool {
-    let listed = || {
-        let mut values = requirement.items("values").filter_map(Ref::as_str);
-        values.any(|listed| Some(listed) == value)
-    };
-    let compared = || -> Option<(i64, i64)> {
-        let bound = requirement.items("values").next()?.as_str()?;
-        Some((value?.parse().ok()?, bound.parse().ok()?))
-    };
-    match requirement.str("operator") {
-        "In" => listed(),
-        "NotIn" => !listed(),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared().is_some_and(|(value, bound)| value > bound),
-        "Lt" => compared().is_some_and(|(value, bound)| value < bound),
-        _ => false,
-    }
 }
 
 /// The node that a daemon pod is, or is to be, on.

@@ -8,7 +8,7 @@ use schema::{Dom, Node};
 use crate::config::Config;
 
 /// Below this much free memory the node says so (upstream's default eviction threshold).
-const LEAST_MEMORY_BYTES: u64 = 100 << 20;
+pub(crate) const LEAST_MEMORY_BYTES: u64 = 100 << 20;
 /// Below this much free disk the node says so. An absolute bound: local nodes share a disk.
 const LEAST_DISK_BYTES: u64 = 256 << 20;
 /// Below this share of free process ids the node says so.

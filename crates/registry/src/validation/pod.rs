@@ -382,7 +382,12 @@ pub(crate) fn validate_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
             _ => {}
         }
     }
-    let kept = |toleration: Ref<'_>| new_spec.items("tolerations").any(|t| t.equal(toleration));
+    let same = |one: Ref<'_>, other: Ref<'_>| {
+        ["key", "operator", "value", "effect"]
+            .into_iter()
+            .all(|key| one.str(key) == other.str(key))
+    };
+    let kept = |old: Ref<'_>| new_spec.items("tolerations").any(|new| same(new, old));
     if !old_spec.items("tolerations").all(kept) {
         errors.push(FieldError::forbidden(
             &at.child("tolerations"),
