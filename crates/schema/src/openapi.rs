@@ -9,6 +9,7 @@
 
 mod descriptions;
 mod gnostic;
+mod operation;
 mod paths;
 mod schemas;
 mod v2;
@@ -33,8 +34,73 @@ pub struct Row<'a> {
     pub kind: &'a str,
     /// `get`, `list`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verbs: &'a [&'a str],
+    /// Whether a delete answers with the object instead of a `Status`.
+    pub returns_deleted: bool,
     /// What a kind that the table does not have looks like.
     pub custom: Option<Custom<'a>>,
+}
+
+/// A path that stands alone: versions, groups, keys.
+#[derive(Copy, Clone, Debug)]
+pub struct Single<'a> {
+    /// `/apis/apps/`
+    pub path: &'a str,
+    /// The operation's name.
+    pub id: &'a str,
+    /// Its group of operations.
+    pub tag: &'a str,
+    /// Media types of the answer.
+    pub types: &'a [&'static str],
+    /// The kind of the answer among those of `v1`; text without one.
+    pub kind: &'a str,
+}
+
+/// `rbacAuthorization` and `RbacAuthorization` for the group `rbac.authorization.k8s.io`.
+#[must_use]
+pub fn group_names(group: &str) -> [String; 2] {
+    let tag = paths::camel(group.trim_end_matches(".k8s.io"));
+    let title = paths::capital(&tag);
+    [tag, title]
+}
+
+/// The document of one path.
+#[must_use]
+pub fn single(table: &Table, one: &Single<'_>, server: &str) -> Vec<u8> {
+    let mut needed = Needed::default();
+    let schema = needed.kind(table, "", "v1", one.kind);
+    let schema = schema.map(|ty| type_name(table, ty));
+    let version = (one.kind == "Info").then(|| VERSION_INFO.to_owned());
+    let mut paths = String::from("{");
+    paths::single(&mut paths, one, version.clone().or(schema));
+    paths.push('}');
+    let mut schemas = String::from("{");
+    if version.is_some() {
+        schemas::version_info(&mut schemas);
+    } else {
+        schemas::write(&mut schemas, table, needed, &[], None);
+    }
+    schemas.push('}');
+    document("Kubernetes", server, &paths, &schemas)
+}
+
+/// The type of what `/version` answers, which is no kind.
+const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
+
+fn document(title: &str, server: &str, paths: &str, schemas: &str) -> Vec<u8> {
+    let mut out = String::with_capacity(paths.len() + schemas.len() + 512);
+    out.push_str("{\"openapi\":\"3.0.0\",\"info\":{\"title\":");
+    text(&mut out, title);
+    out.push_str(",\"version\":");
+    text(&mut out, server);
+    out.push_str("},\"paths\":");
+    out.push_str(paths);
+    out.push_str(",\"components\":{\"schemas\":");
+    out.push_str(schemas);
+    out.push_str(
+        ",\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\
+         \"in\":\"header\"}}}}",
+    );
+    out.into_bytes()
 }
 
 /// A custom resource's kind.
@@ -91,30 +157,17 @@ pub fn v3(table: &Table, group: &str, version: &str, rows: &[Row<'_>], server: &
             needed.ty(ty);
         }
     }
-    let mut out = String::with_capacity(1 << 16);
     let own = rows.iter().all(|row| row.custom.is_none());
-    let title = if own {
-        "Kubernetes"
-    } else {
-        "Kubernetes CRD Swagger"
-    };
-    out.push_str("{\"openapi\":\"3.0.0\",\"info\":{\"title\":");
-    text(&mut out, title);
-    out.push_str(",\"version\":");
-    text(&mut out, if own { server } else { "v0.1.0" });
-    out.push_str("},\"paths\":{");
-    let base = match group {
-        "" => format!("/api/{version}"),
-        group => format!("/apis/{group}/{version}"),
-    };
-    paths::write(&mut out, table, &base, rows, &mut needed);
-    out.push_str("},\"components\":{\"schemas\":{");
-    schemas::write(&mut out, table, needed, rows);
-    out.push_str(
-        "},\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\
-         \"in\":\"header\"}}}}",
-    );
-    out.into_bytes()
+    let mut paths = String::from("{");
+    paths::write(&mut paths, table, (group, version), rows, &mut needed);
+    paths.push('}');
+    let mut schemas = String::from("{");
+    schemas::write(&mut schemas, table, needed, rows, Some((group, version)));
+    schemas.push('}');
+    match own {
+        true => document("Kubernetes", server, &paths, &schemas),
+        false => document("Kubernetes CRD Swagger", "v0.1.0", &paths, &schemas),
+    }
 }
 
 /// A type's name in OpenAPI: `io.k8s.api.core.v1.Pod`.

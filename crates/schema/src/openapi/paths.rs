@@ -1,119 +1,43 @@
-//! Paths: the operations of each resource, with the parameters that clients look for.
+//! Paths: which operations each resource has, under upstream's names.
+//!
+//! An operation's name is its action, the group and version, the kind and the subresource:
+//! `patchAppsV1NamespacedDeploymentScale`. `operation` writes them.
+//! Source: apiserver v0.36.3 pkg/endpoints/installer.go registerResourceHandlers,
+//! pkg/endpoints/openapi/openapi.go GetOperationIDAndTags.
 
 use std::collections::BTreeMap;
 
-use super::schemas::{PATCH, gvk};
-use super::{Needed, Row, key, text, type_name};
-use crate::table::Table;
+use super::operation::{self, Body, Operation, Parameter};
+use super::{Needed, Row, type_name};
+use crate::table::{Leaf, Shape, Table};
 
-/// Writes all paths below `base`, sorted.
-pub(super) fn write(
-    out: &mut String,
-    table: &Table,
-    base: &str,
-    rows: &[Row<'_>],
-    needed: &mut Needed,
-) {
-    let mut paths: BTreeMap<String, String> = BTreeMap::new();
-    for row in rows {
-        let own = needed.named(table, row, false);
-        let list = needed.named(table, row, true).or_else(|| own.clone());
-        let place = match row.namespaced {
-            true => format!("{base}/namespaces/{{namespace}}"),
-            false => base.to_owned(),
-        };
-        let (collection, item) = match row.path.split_once('/') {
-            None => (
-                format!("{place}/{}", row.path),
-                format!("{place}/{}/{{name}}", row.path),
-            ),
-            Some((plural, sub)) => {
-                let path = format!("{place}/{plural}/{{name}}/{sub}");
-                (path.clone(), path)
-            }
-        };
-        let writer = Writer {
-            table,
-            row,
-            own,
-            list,
-        };
-        for verb in row.verbs {
-            let Some((method, action, is_item)) = operation(verb) else {
-                continue;
-            };
-            let path = if is_item { &item } else { &collection };
-            writer.add(&mut paths, path, method, action);
-        }
-        if row.namespaced && row.verbs.contains(&"list") {
-            writer.add(&mut paths, &format!("{base}/{}", row.path), "get", "list");
-        }
-    }
-    key(out, &format!("{base}/"));
-    out.push_str("{\"get\":{\"operationId\":");
-    text(out, &format!("getAPIResources{}", base.replace('/', "_")));
-    out.push_str(",\"responses\":{\"200\":{\"description\":\"OK\"}}}}");
-    for (path, operations) in paths {
-        key(out, &path);
-        out.push('{');
-        out.push_str(&operations);
-        parameters(out, &path);
-        out.push('}');
-    }
-}
-
-/// Method, action and whether it is about one object.
-fn operation(verb: &str) -> Option<(&'static str, &'static str, bool)> {
-    Some(match verb {
-        "get" => ("get", "get", true),
-        "list" => ("get", "list", false),
-        "create" => ("post", "post", false),
-        "update" => ("put", "put", true),
-        "patch" => ("patch", "patch", true),
-        "delete" => ("delete", "delete", true),
-        "deletecollection" => ("delete", "deletecollection", false),
-        _ => return None,
-    })
-}
-
-/// Parameters of the path itself.
-fn parameters(out: &mut String, path: &str) {
-    if !out.ends_with('{') {
-        out.push(',');
-    }
-    out.push_str("\"parameters\":[");
-    for name in ["name", "namespace"] {
-        if path.contains(&format!("{{{name}}}")) {
-            parameter(out, name, "path", "string");
-        }
-    }
-    parameter(out, "pretty", "query", "string");
-    out.push(']');
-}
-
-fn parameter(out: &mut String, name: &str, place: &str, kind: &str) {
-    if !out.ends_with('[') {
-        out.push(',');
-    }
-    out.push_str("{\"name\":");
-    text(out, name);
-    out.push_str(&format!(",\"in\":\"{place}\""));
-    if place == "path" {
-        out.push_str(",\"required\":true");
-    }
-    out.push_str(&format!(
-        ",\"schema\":{{\"type\":\"{kind}\",\"uniqueItems\":true}}}}"
-    ));
-}
-
-struct Writer<'a> {
-    table: &'a Table,
-    row: &'a Row<'a>,
-    own: Option<String>,
-    list: Option<String>,
-}
-
-const LIST: [(&str, &str); 10] = [
+/// Encodings of objects, as upstream lists them.
+const TYPES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+/// Encodings of lists, which may be watched.
+const STREAMS: [&str; 5] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+const LOG_TYPES: [&str; 4] = [
+    "text/plain",
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+const LIST: [(&str, &str); 11] = [
     ("allowWatchBookmarks", "boolean"),
     ("continue", "string"),
     ("fieldSelector", "string"),
@@ -122,6 +46,7 @@ const LIST: [(&str, &str); 10] = [
     ("resourceVersion", "string"),
     ("resourceVersionMatch", "string"),
     ("sendInitialEvents", "boolean"),
+    ("shardSelector", "string"),
     ("timeoutSeconds", "integer"),
     ("watch", "boolean"),
 ];
@@ -140,128 +65,361 @@ const DELETE: [(&str, &str); 5] = [
     ("orphanDependents", "boolean"),
     ("propagationPolicy", "string"),
 ];
-const TYPES: [&str; 3] = [
-    "application/json",
-    "application/vnd.kubernetes.protobuf",
-    "application/yaml",
-];
-const PATCHES: [&str; 4] = [
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
 
-impl Writer<'_> {
-    fn add(&self, paths: &mut BTreeMap<String, String>, path: &str, method: &str, action: &str) {
-        let out = paths.entry(path.to_owned()).or_default();
-        if !out.is_empty() {
-            out.push(',');
-        }
-        out.push_str(&format!("\"{method}\":{{\"operationId\":"));
-        text(out, &self.id(path, action));
-        out.push_str(",\"parameters\":[");
-        let query: Vec<(&str, &str)> = match action {
-            "list" => LIST.to_vec(),
-            "post" | "put" => WRITE.to_vec(),
-            "patch" => WRITE.into_iter().chain([("force", "boolean")]).collect(),
-            "delete" => DELETE.to_vec(),
-            "deletecollection" => DELETE.into_iter().chain(LIST).collect(),
-            _ => Vec::new(),
+/// Writes all paths of a group and version, sorted.
+pub(super) fn write(
+    out: &mut String,
+    table: &Table,
+    (group, version): (&str, &str),
+    rows: &[Row<'_>],
+    needed: &mut Needed,
+) {
+    let base = match group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
+    };
+    let short = match group {
+        "" => "core",
+        group => group.trim_end_matches(".k8s.io"),
+    };
+    let names = Names {
+        group: capital(&camel(short)) + &capital(version),
+        tag: format!("{}_{version}", camel(short)),
+    };
+    let mut paths: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
+    let mut add = |path: String, operation: Operation| {
+        paths.entry(path).or_default().push(operation);
+    };
+    let list = needed.kind(table, "", "v1", "APIResourceList");
+    let mut index = Operation::new("get", "");
+    index.id = format!("get{}APIResources", names.group);
+    index.tag.clone_from(&names.tag);
+    index.answer(&["200"], &TYPES, list.map(|ty| type_name(table, ty)));
+    add(format!("{base}/"), index);
+    for row in rows {
+        let plural = row.path.split('/').next().unwrap_or_default();
+        let parent = rows.iter().find(|row| row.path == plural).unwrap_or(row);
+        // What connects has parameters instead of a body.
+        let connects = row.path.contains('/') && row.kind.ends_with("Options");
+        let own = match connects {
+            true => None,
+            false => needed.named(table, row, false),
         };
-        for (name, kind) in query {
-            parameter(out, name, "query", kind);
+        let list = match row.verbs.contains(&"list") {
+            true => needed.named(table, row, true),
+            false => None,
+        };
+        let maker = Maker {
+            table,
+            names: &names,
+            row,
+            kind: parent.kind,
+            own,
+            list,
+        };
+        maker.all(&base, needed, &mut add);
+    }
+    for (path, operations) in paths {
+        operation::write(out, &path, &operations);
+    }
+}
+
+struct Names {
+    /// `AppsV1`
+    group: String,
+    /// `apps_v1`
+    tag: String,
+}
+
+struct Maker<'a> {
+    table: &'a Table,
+    names: &'a Names,
+    row: &'a Row<'a>,
+    /// The kind of the resource, also for its subresources.
+    kind: &'a str,
+    own: Option<String>,
+    list: Option<String>,
+}
+
+impl Maker<'_> {
+    fn all(&self, base: &str, needed: &mut Needed, add: &mut dyn FnMut(String, Operation)) {
+        let row = self.row;
+        let in_namespace = match row.namespaced {
+            true => "/namespaces/{namespace}",
+            false => "",
+        };
+        let (plural, item) = match row.path.split_once('/') {
+            None => (row.path, format!("/{}/{{name}}", row.path)),
+            Some((plural, sub)) => (plural, format!("/{plural}/{{name}}/{sub}")),
+        };
+        let is_sub = row.path.contains('/');
+        let collection = match is_sub {
+            true => item.clone(),
+            false => format!("/{plural}"),
+        };
+        if is_sub && row.kind.ends_with("Options") {
+            return self.connections(&format!("{base}{in_namespace}{item}"), add);
         }
-        out.push(']');
-        let own = self.own.as_deref();
-        match action {
-            "post" | "put" => body(out, &["*/*"], own, true),
-            "patch" => body(out, self.patches(), Some(PATCH), true),
-            "delete" | "deletecollection" => {
-                let options = self.table.kind("", "v1", "DeleteOptions");
-                let options = options.map(|ty| type_name(self.table, ty));
-                body(out, &["*/*"], options.as_deref(), false);
+        let has = |verb: &str| row.verbs.contains(&verb);
+        for verb in row.verbs {
+            let about_one = matches!(*verb, "get" | "update" | "patch" | "delete");
+            let path = if about_one { &item } else { &collection };
+            let path = format!("{base}{in_namespace}{path}");
+            if let Some(operation) = self.operation(verb, &path, needed) {
+                add(path, operation);
             }
-            _ => {}
         }
-        let status = self.table.kind("", "v1", "Status");
-        let answer = match action {
-            "list" => self.list.clone(),
-            "delete" | "deletecollection" => status.map(|ty| type_name(self.table, ty)),
-            _ => own.map(str::to_owned),
+        if is_sub || !has("list") {
+            return;
+        }
+        let everywhere = format!("{base}{collection}");
+        if row.namespaced {
+            let mut operation = self.listing(&everywhere);
+            operation.id = self.id("list", "", false, "ForAllNamespaces");
+            add(everywhere.clone(), operation);
+        }
+        if !has("watch") || row.custom.is_some() {
+            return;
+        }
+        let event = needed.kind(self.table, "", "v1", "WatchEvent");
+        let event = event.map(|ty| type_name(self.table, ty));
+        let mut watch = |path: String, action: &str, namespaced: bool, suffix: &str| {
+            let mut operation = self.listing(&path);
+            operation.id = self.id("watch", "", namespaced, suffix);
+            operation.action = action.to_owned();
+            operation.answer(&["200"], &STREAMS, event.clone());
+            add(path, operation);
         };
-        out.push_str(",\"responses\":{\"200\":{\"description\":\"OK\"");
-        content(out, self.types(), answer.as_deref());
-        out.push_str("},\"401\":{\"description\":\"Unauthorized\"}},\"x-kubernetes-action\":");
-        text(out, action);
-        out.push_str(",\"x-kubernetes-group-version-kind\":");
-        gvk(out, self.row.group, self.row.version, self.row.kind);
-        out.push('}');
+        if row.namespaced {
+            let path = format!("{base}/watch{collection}");
+            watch(path, "watchlist", false, "ListForAllNamespaces");
+        }
+        let place = format!("{base}/watch{in_namespace}");
+        let path = format!("{place}{collection}");
+        watch(path, "watchlist", row.namespaced, "List");
+        if has("get") {
+            watch(format!("{place}{item}"), "watch", row.namespaced, "");
+        }
+    }
+
+    fn listing(&self, path: &str) -> Operation {
+        let mut operation = self.new("get", "list", path);
+        operation.query(&LIST);
+        operation.answer(&["200"], self.streams(), self.list.clone());
+        operation
+    }
+
+    fn operation(&self, verb: &str, path: &str, needed: &mut Needed) -> Option<Operation> {
+        let row = self.row;
+        let own = self.own.clone();
+        let sub = row.path.split_once('/').map(|(_, sub)| capital(sub));
+        let sub = sub.unwrap_or_default();
+        let id = |action: &str, before: &str| self.id(action, before, row.namespaced, &sub);
+        let mut one = match verb {
+            "get" => self.new("get", "get", path),
+            "list" => self.listing(path),
+            "create" => self.new("post", "post", path),
+            "update" => self.new("put", "put", path),
+            "patch" => self.new("patch", "patch", path),
+            "delete" => self.new("delete", "delete", path),
+            "deletecollection" => self.new("delete", "deletecollection", path),
+            _ => return None,
+        };
+        let types = self.types();
+        match verb {
+            "get" => {
+                one.id = id("read", "");
+                one.answer(&["200"], types, own);
+                if row.path.ends_with("/log") {
+                    one.parameters.extend(self.of_options("PodLogOptions"));
+                    one.answer(&["200"], &LOG_TYPES, None);
+                }
+            }
+            "list" => one.id = id("list", ""),
+            "create" | "update" => {
+                let create = verb == "create";
+                one.id = id(if create { "create" } else { "replace" }, "");
+                one.query(&WRITE);
+                one.body = Some(Body::of(&["*/*"], own.clone(), true));
+                let codes: &[&str] = match create {
+                    true => &["200", "201", "202"],
+                    false => &["200", "201"],
+                };
+                one.answer(codes, types, own);
+            }
+            "patch" => {
+                one.id = id("patch", "");
+                one.query(&WRITE);
+                one.query(&[("force", "boolean")]);
+                let patch = Some(super::schemas::PATCH.to_owned());
+                one.body = Some(Body::of(self.patches(), patch, true));
+                let codes: &[&str] = match row.custom {
+                    Some(_) => &["200"],
+                    None => &["200", "201"],
+                };
+                one.answer(codes, types, own);
+            }
+            _ => {
+                let all = verb == "deletecollection";
+                one.id = id("delete", if all { "Collection" } else { "" });
+                one.query(&DELETE);
+                if all {
+                    let kept = |(name, _): &&(&str, &str)| {
+                        !matches!(*name, "allowWatchBookmarks" | "watch")
+                    };
+                    let list: Vec<_> = LIST.iter().filter(kept).copied().collect();
+                    one.query(&list);
+                }
+                let options = needed.kind(self.table, "", "v1", "DeleteOptions");
+                let options = options.map(|ty| type_name(self.table, ty));
+                one.body = Some(Body::of(&["*/*"], options, false));
+                let status = needed.kind(self.table, "", "v1", "Status");
+                let status = status.map(|ty| type_name(self.table, ty));
+                let answer = if row.returns_deleted && !all {
+                    own
+                } else {
+                    status
+                };
+                let codes: &[&str] = if all { &["200"] } else { &["200", "202"] };
+                one.answer(codes, types, answer);
+            }
+        }
+        Some(one)
+    }
+
+    /// Streams and proxies: every method, and what lies below a proxy.
+    fn connections(&self, path: &str, add: &mut dyn FnMut(String, Operation)) {
+        let (_, sub) = self.row.path.split_once('/').unwrap_or_default();
+        let proxy = sub == "proxy";
+        let methods: &[&str] = match proxy {
+            true => &["get", "put", "post", "delete", "options", "head", "patch"],
+            false => &["get", "post"],
+        };
+        let below = [
+            (path.to_owned(), ""),
+            (format!("{path}/{{path}}"), "WithPath"),
+        ];
+        for (path, suffix) in below.into_iter().take(if proxy { 2 } else { 1 }) {
+            for method in methods {
+                let mut one = self.new(method, "connect", &path);
+                one.parameters.retain(|known| known.name != "pretty");
+                one.parameters.extend(self.of_options(self.row.kind));
+                let suffix = format!("{}{suffix}", capital(sub));
+                let id = self.id("", "", self.row.namespaced, &suffix);
+                let group = &self.names.group;
+                let rest = id.strip_prefix(group.as_str()).unwrap_or(&id);
+                one.id = format!("connect{group}{}{rest}", capital(method));
+                one.answer(&["200"], &["*/*"], None);
+                add(path.clone(), one);
+            }
+        }
+    }
+
+    /// Parameters made of the plain fields of a type of options.
+    fn of_options(&self, kind: &str) -> Vec<Parameter> {
+        let Some(ty) = self.table.kind("", "v1", kind) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for field in self.table.fields(ty) {
+            let mut shape = self.table.shape(field.shape());
+            if let Shape::List { item, .. } = shape {
+                shape = self.table.shape(item);
+            }
+            let kind = match shape {
+                Shape::Leaf(Leaf::Bool) => "boolean",
+                Shape::Leaf(Leaf::Int32 | Leaf::Int64) => "integer",
+                Shape::Leaf(Leaf::Str) => "string",
+                _ => continue,
+            };
+            let name = self.table.json_name(field);
+            if self.table.inlined(field) == Some("TypeMeta") {
+                continue;
+            }
+            found.push(Parameter {
+                name: name.to_owned(),
+                place: "query",
+                kind,
+            });
+        }
+        found
+    }
+
+    fn new(&self, method: &'static str, action: &str, path: &str) -> Operation {
+        let mut operation = Operation::new(method, action);
+        operation.tag.clone_from(&self.names.tag);
+        let row = self.row;
+        operation.of = Some([row.group, row.version, row.kind].map(str::to_owned));
+        for name in ["name", "namespace", "path"] {
+            if path.contains(&format!("{{{name}}}")) {
+                operation.parameters.push(Parameter {
+                    name: name.to_owned(),
+                    place: "path",
+                    kind: "string",
+                });
+            }
+        }
+        operation.query(&[("pretty", "string")]);
+        operation
+    }
+
+    fn id(&self, action: &str, before: &str, namespaced: bool, suffix: &str) -> String {
+        let namespaced = if namespaced { "Namespaced" } else { "" };
+        let (group, kind) = (&self.names.group, self.kind);
+        format!("{action}{group}{before}{namespaced}{kind}{suffix}")
     }
 
     /// Encodings of objects: custom ones have no protobuf.
     fn types(&self) -> &'static [&'static str] {
         match self.row.custom {
-            Some(_) => &["application/json", "application/yaml"],
+            Some(_) => &TYPES[..2],
             None => &TYPES,
+        }
+    }
+
+    fn streams(&self) -> &'static [&'static str] {
+        match self.row.custom {
+            Some(_) => &STREAMS[..2],
+            None => &STREAMS,
         }
     }
 
     /// Kinds of patches: custom objects have no strategic merge.
     fn patches(&self) -> &'static [&'static str] {
+        const CUSTOM: [&str; 3] = [PATCHES[0], PATCHES[1], PATCHES[3]];
         match self.row.custom {
-            Some(_) => &PATCHES[..3],
+            Some(_) => &CUSTOM,
             None => &PATCHES,
         }
     }
+}
 
-    /// `patchAppsV1NamespacedDeploymentScale`, near enough to upstream's to be unique.
-    fn id(&self, path: &str, action: &str) -> String {
-        let mut id = match action {
-            "get" => "read".to_owned(),
-            "put" => "replace".to_owned(),
-            "post" => "create".to_owned(),
-            "deletecollection" => "deleteCollection".to_owned(),
-            other => other.to_owned(),
-        };
-        let mut steps: Vec<&str> = path
-            .split('/')
-            .filter(|step| !step.is_empty() && !step.starts_with('{'))
-            .collect();
-        steps.retain(|step| !matches!(*step, "apis" | "api"));
-        for step in steps {
-            let step = if step == "namespaces" && self.row.path != "namespaces" {
-                "namespaced"
-            } else {
-                step
-            };
-            for part in step.split(['.', '-']) {
-                let mut chars = part.chars();
-                id.extend(chars.next().map(|c| c.to_ascii_uppercase()));
-                id.push_str(chars.as_str());
-            }
+/// A path that stands alone, for documents of one path.
+pub(super) fn single(out: &mut String, one: &super::Single<'_>, schema: Option<String>) {
+    let mut operation = Operation::new("get", "");
+    operation.id = one.id.to_owned();
+    operation.tag = one.tag.to_owned();
+    operation.answer(&["200"], one.types, schema);
+    operation::write(out, one.path, &[operation]);
+}
+
+/// `rbac.authorization` → `rbacAuthorization`.
+pub(super) fn camel(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split(['.', '-']).enumerate() {
+        if index == 0 {
+            out.push_str(part);
+        } else {
+            out.push_str(&capital(part));
         }
-        id
     }
+    out
 }
 
-fn body(out: &mut String, types: &[&str], schema: Option<&str>, required: bool) {
-    out.push_str(",\"requestBody\":{\"description\":\"\"");
-    content(out, types, schema);
-    if required {
-        out.push_str(",\"required\":true");
+pub(super) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_ascii_uppercase().to_string() + chars.as_str(),
+        None => String::new(),
     }
-    out.push('}');
-}
-
-fn content(out: &mut String, types: &[&str], schema: Option<&str>) {
-    let Some(schema) = schema else { return };
-    out.push_str(",\"content\":{");
-    for media in types {
-        key(out, media);
-        out.push_str("{\"schema\":{\"$ref\":");
-        text(out, &format!("#/components/schemas/{schema}"));
-        out.push_str("}}");
-    }
-    out.push('}');
 }

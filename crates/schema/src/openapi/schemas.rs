@@ -8,14 +8,20 @@ use super::{
 use crate::table::{Field, Leaf, ListType, Shape, ShapeId, Table, TypeId};
 
 /// Writes the schemas of all needed types and of what they refer to, sorted by name.
-pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed, rows: &[Row<'_>]) {
+pub(super) fn write(
+    out: &mut String,
+    table: &Table,
+    mut needed: Needed,
+    rows: &[Row<'_>],
+    own: Option<(&str, &str)>,
+) {
     let mut done = BTreeMap::new();
     let mut leaves = BTreeMap::new();
     let mut at = 0;
     while let Some(ty) = needed.types.get(at).copied() {
         at += 1;
         let mut schema = String::new();
-        object(&mut schema, table, ty, &mut leaves);
+        object(&mut schema, table, ty, own.unwrap_or_default(), &mut leaves);
         done.insert(type_name(table, ty), schema);
         for field in table.fields(ty) {
             needed.shape(table, field.shape());
@@ -35,11 +41,52 @@ pub(super) fn write(out: &mut String, table: &Table, mut needed: Needed, rows: &
         done.insert(list, custom_list(row, custom.list_kind, &name));
         done.insert(name, custom.schema.to_owned());
     }
-    done.insert(PATCH.to_owned(), "{\"type\":\"object\"}".to_owned());
+    if own.is_some() {
+        done.insert(PATCH.to_owned(), "{\"type\":\"object\"}".to_owned());
+    }
     for (name, schema) in done {
         key(out, &name);
         out.push_str(&schema);
     }
+}
+
+/// The schema of what `/version` answers.
+pub(super) fn version_info(out: &mut String) {
+    const REQUIRED: [&str; 9] = [
+        "major",
+        "minor",
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ];
+    const OPTIONAL: [&str; 4] = [
+        "emulationMajor",
+        "emulationMinor",
+        "minCompatibilityMajor",
+        "minCompatibilityMinor",
+    ];
+    key(out, super::VERSION_INFO);
+    out.push_str("{\"type\":\"object\",\"required\":[");
+    for name in REQUIRED {
+        if !out.ends_with('[') {
+            out.push(',');
+        }
+        text(out, name);
+    }
+    out.push_str("],\"properties\":{");
+    for name in REQUIRED {
+        key(out, name);
+        out.push_str("{\"type\":\"string\",\"default\":\"\"}");
+    }
+    for name in OPTIONAL {
+        key(out, name);
+        out.push_str("{\"type\":\"string\"}");
+    }
+    out.push_str("}}");
 }
 
 /// The schema of patch bodies.
@@ -67,7 +114,8 @@ fn custom_list(row: &Row<'_>, kind: &str, item: &str) -> String {
 
 type Leaves = BTreeMap<String, String>;
 
-fn object(out: &mut String, table: &Table, ty: TypeId, leaves: &mut Leaves) {
+/// `own` is the document's group and version, which has kinds that every group has.
+fn object(out: &mut String, table: &Table, ty: TypeId, own: (&str, &str), leaves: &mut Leaves) {
     out.push_str("{\"type\":\"object\"");
     let required: Vec<_> = table.fields(ty).iter().filter(|f| f.required()).collect();
     if !required.is_empty() {
@@ -107,6 +155,11 @@ fn object(out: &mut String, table: &Table, ty: TypeId, leaves: &mut Leaves) {
                 out.push(',');
             }
             gvk(out, group, version, kind);
+            let everywhere = matches!(kind, "DeleteOptions" | "WatchEvent");
+            if everywhere && group.is_empty() && !own.0.is_empty() {
+                out.push(',');
+                gvk(out, own.0, own.1, kind);
+            }
         }
         out.push(']');
     }
@@ -140,16 +193,28 @@ fn property(
         key(out, "description");
         text(out, words);
     }
-    let siblings = default.is_some() || words.is_some();
-    shape(out, table, field.shape(), siblings, leaves);
+    // As upstream, whose fields all have something beside their type.
+    shape(out, table, field.shape(), true, leaves);
+    let is_text = |id| matches!(table.shape(id), Shape::Leaf(Leaf::Str));
+    let of_items = match table.shape(field.shape()) {
+        Shape::List { item, .. } => is_text(item),
+        _ => false,
+    };
     let mut values = table.enum_values(field).peekable();
-    if values.peek().is_some() && matches!(table.shape(field.shape()), Shape::Leaf(Leaf::Str)) {
+    if values.peek().is_some() && (of_items || is_text(field.shape())) {
+        if of_items {
+            // The schema of the items, which stands at the end, is opened again.
+            out.pop();
+        }
         key(out, "enum");
         for (n, value) in values.enumerate() {
             out.push(if n == 0 { '[' } else { ',' });
             text(out, value);
         }
         out.push(']');
+        if of_items {
+            out.push('}');
+        }
     }
     if let Some(json) = default {
         key(out, "default");

@@ -24,6 +24,7 @@ fn apps() -> Dom {
         version: "v1",
         kind,
         verbs,
+        returns_deleted: false,
         custom: None,
     };
     let mut rows = vec![
@@ -45,6 +46,7 @@ fn apps() -> Dom {
         version: "v1",
         kind: "Scale",
         verbs: &["get", "patch", "update"],
+        returns_deleted: false,
         custom: None,
     });
     Dom::parse_json(&v3(builtin(), "apps", "v1", &rows, "v1.36.3")).unwrap()
@@ -166,6 +168,7 @@ fn schemas_equal_upstream() {
                 version,
                 kind,
                 verbs: ALL,
+                returns_deleted: false,
                 custom: None,
             })
             .collect();
@@ -228,6 +231,7 @@ fn v2_of_custom_schemas() {
         version: "v1",
         kind: "Foo",
         verbs: ALL,
+        returns_deleted: false,
         custom: Some(super::Custom {
             list_kind: "FooList",
             schema,

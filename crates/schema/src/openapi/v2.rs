@@ -149,8 +149,23 @@ fn operation(out: &mut String, operation: Ref<'_>) {
         content.map(|(media, _)| media.to_owned()).collect()
     };
     let ok = operation.at(&["responses", "200"]);
+    let produces = types(ok);
+    let consumes = match body {
+        Some(_) => types(body),
+        // What is no resource takes what it gives, keys take nothing.
+        None if operation.get("x-kubernetes-action").is_none() => {
+            match operation.str("operationId") {
+                id if id.starts_with("getServiceAccountIssuer") => Vec::new(),
+                _ => produces.clone(),
+            }
+        }
+        None => vec!["*/*".to_owned()],
+    };
     out.push('{');
-    for (name, media) in [("consumes", types(body)), ("produces", types(ok))] {
+    for (name, media) in [("consumes", consumes), ("produces", produces)] {
+        if media.is_empty() {
+            continue;
+        }
         key(out, name);
         out.push('[');
         for media in media {
@@ -161,22 +176,24 @@ fn operation(out: &mut String, operation: Ref<'_>) {
     }
     key(out, "schemes");
     out.push_str("[\"https\"]");
-    key(out, "parameters");
-    out.push('[');
-    if let Some(body) = body {
-        let required = body.bool("required") == Some(true);
-        out.push_str("{\"name\":\"body\",\"in\":\"body\"");
-        if required {
-            out.push_str(",\"required\":true");
+    if body.is_some() || operation.items("parameters").next().is_some() {
+        key(out, "parameters");
+        out.push('[');
+        if let Some(body) = body {
+            let required = body.bool("required") == Some(true);
+            out.push_str("{\"name\":\"body\",\"in\":\"body\"");
+            if required {
+                out.push_str(",\"required\":true");
+            }
+            out.push_str(",\"schema\":");
+            content(out, body);
+            out.push('}');
         }
-        out.push_str(",\"schema\":");
-        content(out, body);
-        out.push('}');
+        for parameter in operation.items("parameters") {
+            self::parameter(out, parameter);
+        }
+        out.push(']');
     }
-    for parameter in operation.items("parameters") {
-        self::parameter(out, parameter);
-    }
-    out.push(']');
     key(out, "responses");
     out.push('{');
     for (code, response) in operation.entries("responses") {
