@@ -110,7 +110,21 @@ fn is_latest(image: &str) -> bool {
     }
 }
 
+/// Signals to end containers by are behind a gate that is off by default.
+fn no_stop_signal(dom: &mut Dom, container: Node) {
+    let Some(lifecycle) = map(dom, container, "lifecycle") else {
+        return;
+    };
+    let hooked = ["postStart", "preStop"]
+        .iter()
+        .any(|hook| get(dom, lifecycle, hook).is_some());
+    if dom.remove(lifecycle, "stopSignal") && !hooked {
+        dom.remove(container, "lifecycle");
+    }
+}
+
 fn container(dom: &mut Dom, container: Node) {
+    no_stop_signal(dom, container);
     if text(dom, container, "imagePullPolicy").is_empty() {
         let image = text(dom, container, "image").to_owned();
         let policy = if is_latest(&image) {

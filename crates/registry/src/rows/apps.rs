@@ -3,7 +3,7 @@
 use crate::columns;
 use crate::resource::{Resource, Selectable, Subresource, View};
 use crate::strategy::Strategy;
-use crate::validation::{batch, workload};
+use crate::validation::{autoscaling, batch, workload};
 use crate::{convert, defaults, warnings};
 
 fn app(plural: &'static str, kind: &'static str, short: &'static str) -> Resource {
@@ -33,7 +33,8 @@ pub(super) fn rows() -> Vec<Resource> {
     .columns(columns::autoscaler())
     .strategy(Strategy {
         default: defaults::workload::autoscaler,
-        validate: workload::autoscaler,
+        validate: autoscaling::autoscaler,
+        validate_create: autoscaling::autoscaler_create,
         ..Strategy::DEFAULT
     });
     let mut old = View::stored("autoscaling", "v1");
@@ -44,6 +45,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::deployment())
             .strategy(Strategy {
                 default: defaults::workload::deployment,
+                prepare_update: workload::prepare_deployment_update,
                 validate: workload::deployment,
                 warn: warnings::template,
                 validate_update: workload::immutable_selector,

@@ -86,6 +86,7 @@ fn events() -> Resource {
         .columns(columns::event())
         .strategy(Strategy {
             validate: core::event,
+            name: names::name_is_path_segment,
             create_on_update: true,
             relaxed: true,
             ttl_seconds: 3600,

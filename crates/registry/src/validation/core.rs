@@ -120,7 +120,12 @@ pub(crate) fn claim(object: Ref<'_>, errors: &mut Errors) {
     let Some(spec) = object.get("spec") else {
         return;
     };
-    access_modes(spec, &at, errors);
+    claim_spec(spec, &at, errors);
+}
+
+/// What a claim asks for, also in the template of a pod's own claim.
+pub(crate) fn claim_spec(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
+    access_modes(spec, at, errors);
     match spec.at(&["resources", "requests", "storage"]) {
         Some(size) => {
             let path = at.child("resources").child("requests").key("storage");
@@ -137,7 +142,19 @@ pub(crate) fn claim(object: Ref<'_>, errors: &mut Errors) {
             "",
         )),
     }
-    one_of(spec, "volumeMode", &["Block", "Filesystem"], &at, errors);
+    one_of(spec, "volumeMode", &["Block", "Filesystem"], at, errors);
+    let source = |key: &str| spec.get(key).filter(|source| !source.is_null());
+    for key in ["dataSource", "dataSourceRef"] {
+        let Some(source) = source(key) else { continue };
+        let path = at.child(key);
+        required(source, "name", &path, errors);
+        required(source, "kind", &path, errors);
+        let (group, kind) = (source.str("apiGroup"), source.str("kind"));
+        if group.is_empty() && kind != "PersistentVolumeClaim" {
+            let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.push(FieldError::invalid(&path, kind, detail));
+        }
+    }
 }
 
 pub(crate) fn claim_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
@@ -198,26 +215,44 @@ pub(crate) fn volume(object: Ref<'_>, errors: &mut Errors) {
         &at,
         errors,
     );
-    const NOT_SOURCES: [&str; 9] = [
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-        "volumeMode",
-    ];
-    if spec
-        .map()
-        .filter(|(key, _)| !NOT_SOURCES.contains(key))
-        .count()
-        == 0
-    {
+    let given: Vec<&str> = SOURCES
+        .into_iter()
+        .filter(|(member, _)| spec.get(member).is_some_and(|source| !source.is_null()))
+        .map(|(_, said)| said)
+        .collect();
+    for said in given.iter().skip(1) {
+        let detail = "may not specify more than 1 volume type";
+        errors.push(FieldError::forbidden(&at.child(said), detail));
+    }
+    if given.is_empty() {
         errors.push(FieldError::required(&at, "must specify a volume type"));
     }
 }
+
+/// Kinds of volumes in the order in which they are looked at, with their names in findings.
+const SOURCES: [(&str, &str); 21] = [
+    ("hostPath", "hostPath"),
+    ("gcePersistentDisk", "gcePersistentDisk"),
+    ("awsElasticBlockStore", "awsElasticBlockStore"),
+    ("glusterfs", "glusterfs"),
+    ("flocker", "flocker"),
+    ("nfs", "nfs"),
+    ("rbd", "rbd"),
+    ("quobyte", "quobyte"),
+    ("cephfs", "cephFS"),
+    ("iscsi", "iscsi"),
+    ("cinder", "cinder"),
+    ("fc", "fc"),
+    ("azureFile", "azureFile"),
+    ("vsphereVolume", "vsphereVolume"),
+    ("photonPersistentDisk", "photonPersistentDisk"),
+    ("portworxVolume", "portworxVolume"),
+    ("azureDisk", "azureDisk"),
+    ("scaleIO", "scaleIO"),
+    ("local", "local"),
+    ("storageos", "storageos"),
+    ("csi", "csi"),
+];
 
 pub(crate) fn lease(object: Ref<'_>, errors: &mut Errors) {
     let at = Path::new("spec");

@@ -5,6 +5,7 @@
 
 mod container;
 mod label_keys;
+mod sources;
 mod volume;
 
 use std::collections::HashSet;

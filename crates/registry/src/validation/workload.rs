@@ -7,7 +7,7 @@ use schema::{Dom, Ref, Value};
 
 use crate::hooks::Context;
 
-use super::{Errors, immutable, label_selector, non_negative, one_of, pod, required, shown};
+use super::{Errors, immutable, label_selector, non_negative, one_of, pod, shown};
 
 /// Selector and template of a workload; the selector must choose the template's labels.
 fn template_and_selector(object: Ref<'_>, restart: &[&str], errors: &mut Errors) {
@@ -120,6 +120,21 @@ pub(crate) fn deployment(object: Ref<'_>, errors: &mut Errors) {
 
 pub(crate) fn replica_set(object: Ref<'_>, errors: &mut Errors) {
     template_and_selector(object, &["Always"], errors);
+}
+
+/// A Deployment's annotations are part of what is wanted.
+pub(crate) fn prepare_deployment_update(_: &Context<'_>, dom: &mut Dom, old: Ref<'_>) {
+    let at = ["metadata", "annotations"];
+    let same = match (dom.as_ref().at(&at), old.at(&at)) {
+        (Some(new), Some(old)) => old.equal(new),
+        (Some(one), None) | (None, Some(one)) => one.is_empty(),
+        (None, None) => true,
+    };
+    if !same {
+        let root = dom.root();
+        let meta = crate::edit::ensure_map(dom, root, "metadata");
+        dom.set_int(meta, "generation", api::meta::of(old).generation() + 1);
+    }
 }
 
 /// Where the first versions of the API counted a DaemonSet's templates.
@@ -340,39 +355,5 @@ pub(crate) fn disruption_budget(object: Ref<'_>, errors: &mut Errors) {
     }
     if let Some(selector) = spec.get("selector") {
         label_selector(selector, &at.child("selector"), errors);
-    }
-}
-
-pub(crate) fn autoscaler(object: Ref<'_>, errors: &mut Errors) {
-    let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else {
-        return;
-    };
-    let (min, max) = (
-        spec.int("minReplicas").unwrap_or(1),
-        spec.int("maxReplicas").unwrap_or(0),
-    );
-    if min < 1 {
-        let detail = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid(&at.child("minReplicas"), min, detail));
-    }
-    if max < 1 {
-        errors.push(FieldError::invalid(
-            &at.child("maxReplicas"),
-            max,
-            "must be greater than 0",
-        ));
-    }
-    if max < min {
-        let detail = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid(&at.child("maxReplicas"), max, detail));
-    }
-    let target = at.child("scaleTargetRef");
-    match spec.get("scaleTargetRef") {
-        Some(reference) => {
-            required(reference, "kind", &target, errors);
-            required(reference, "name", &target, errors);
-        }
-        None => errors.push(FieldError::required(&target, "")),
     }
 }

@@ -141,6 +141,15 @@ fn one(kind: &str, source: Ref<'_>, at: &Path, errors: &mut Errors) {
                 super::super::quantity(size, &at.child("sizeLimit"), errors);
             }
         }
-        _ => {}
+        "ephemeral" => match source.get("volumeClaimTemplate").filter(|t| !t.is_null()) {
+            Some(template) => {
+                let empty = schema::Dom::new();
+                let spec = template.get("spec").unwrap_or_else(|| empty.as_ref());
+                let at = at.child("volumeClaimTemplate").child("spec");
+                super::super::core::claim_spec(spec, &at, errors);
+            }
+            None => errors.push(FieldError::required(&at.child("volumeClaimTemplate"), "")),
+        },
+        _ => super::sources::one(kind, source, at, errors),
     }
 }
