@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use api::Status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use schema::openapi::{self, Custom, Parts, Row};
+use schema::openapi::{self, Custom, Parts, Row, Single};
 use schema::{Dom, Node, Ref};
 use transport::Response;
 
@@ -56,8 +56,96 @@ pub(crate) fn index(catalog: &Catalog) -> String {
             );
         }
     }
+    for own in singles(catalog) {
+        let path = own.path.trim_matches('/');
+        let hash = hash(&[]);
+        let _ = write!(
+            out,
+            r#","{path}":{{"serverRelativeURL":"/openapi/v3/{path}?hash={hash}"}}"#
+        );
+    }
     out.push_str("}}\n");
     out
+}
+
+/// A path with a document of its own.
+struct Own {
+    path: String,
+    id: String,
+    tag: String,
+    types: &'static [&'static str],
+    kind: &'static str,
+}
+
+impl Own {
+    fn document(&self) -> Vec<u8> {
+        let single = Single {
+            path: &self.path,
+            id: &self.id,
+            tag: &self.tag,
+            types: self.types,
+            kind: self.kind,
+        };
+        openapi::single(schema::builtin(), &single, VERSION)
+    }
+}
+
+/// Paths that belong to no group and version.
+fn singles(catalog: &Catalog) -> Vec<Own> {
+    const OBJECTS: &[&str] = &[
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+    ];
+    const JSON: &[&str] = &["application/json"];
+    const KEYS: &[&str] = &["application/jwk-set+json"];
+    let own = |path: &str, id: &str, tag: &str, types, kind| Own {
+        path: path.to_owned(),
+        id: id.to_owned(),
+        tag: tag.to_owned(),
+        types,
+        kind,
+    };
+    let (issuer, keys) = (
+        "getServiceAccountIssuerOpenIDConfiguration",
+        "getServiceAccountIssuerOpenIDKeyset",
+    );
+    let mut all = vec![
+        own(
+            "/.well-known/openid-configuration/",
+            issuer,
+            "WellKnown",
+            JSON,
+            "",
+        ),
+        own(
+            "/api/",
+            "getCoreAPIVersions",
+            "core",
+            OBJECTS,
+            "APIVersions",
+        ),
+        own("/apis/", "getAPIVersions", "apis", OBJECTS, "APIGroupList"),
+        own("/openid/v1/jwks/", keys, "openid", KEYS, ""),
+        own("/version/", "getCodeVersion", "version", JSON, "Info"),
+    ];
+    let groups = catalog.groups().iter();
+    for group in groups.filter(|group| !group.name.is_empty()) {
+        let [tag, title] = openapi::group_names(&group.name);
+        let (path, id) = (
+            format!("/apis/{}/", group.name),
+            format!("get{title}APIGroup"),
+        );
+        all.push(own(&path, &id, &tag, OBJECTS, "APIGroup"));
+    }
+    all
+}
+
+/// `/openapi/v3/version`: documents of paths outside of groups and versions.
+pub(crate) fn single(catalog: &Catalog, path: &[&str]) -> Option<Vec<u8>> {
+    let path = format!("/{}/", path.join("/"));
+    let found = singles(catalog).into_iter().find(|own| own.path == path)?;
+    Some(found.document())
 }
 
 /// Changes when the documents of these resources change.
@@ -187,6 +275,19 @@ fn built_in(catalog: &Catalog) -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
         let mut parts = Parts::default();
+        let custom = |own: &Own| {
+            let group = own.path.trim_matches('/').strip_prefix("apis/");
+            group.is_some_and(|group| {
+                let of = all(catalog).into_iter().filter(|(name, ..)| *name == group);
+                of.flat_map(|(_, _, served)| served)
+                    .any(|served| served.resource.definition.is_some())
+            })
+        };
+        for own in singles(catalog).iter().filter(|own| !custom(own)) {
+            if let Ok(dom) = Dom::parse_json(&own.document()) {
+                parts.add(&openapi::parts(&dom));
+            }
+        }
         for (group, version, served) in all(catalog) {
             let own: Vec<Served> = served
                 .into_iter()
@@ -215,6 +316,7 @@ pub(crate) fn document(catalog: &Catalog, group: &str, version: &str) -> Option<
 }
 
 struct Named {
+    returns_deleted: bool,
     path: String,
     namespaced: bool,
     gvk: api::Gvk,
@@ -234,6 +336,7 @@ fn make(group: &str, version: &str, all: &[Served]) -> Vec<u8> {
             .as_deref()
             .map(|definition| (row.list_kind.to_string(), custom(definition, &own)));
         named.push(Named {
+            returns_deleted: crate::verbs::returns_deleted(&own.group, &own.kind),
             path: row.plural.to_string(),
             namespaced: row.is_namespaced(),
             gvk: own.clone(),
@@ -242,6 +345,7 @@ fn make(group: &str, version: &str, all: &[Served]) -> Vec<u8> {
         });
         for sub in &row.subresources {
             named.push(Named {
+                returns_deleted: false,
                 path: format!("{}/{}", row.plural, sub.name),
                 namespaced: row.is_namespaced(),
                 gvk: sub.kind.clone().unwrap_or_else(|| own.clone()),
@@ -259,6 +363,7 @@ fn make(group: &str, version: &str, all: &[Served]) -> Vec<u8> {
             version: &one.gvk.version,
             kind: &one.gvk.kind,
             verbs: &one.verbs,
+            returns_deleted: one.returns_deleted,
             custom: one
                 .custom
                 .as_ref()

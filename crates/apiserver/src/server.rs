@@ -346,6 +346,10 @@ impl Server {
                 let found = openapi::document(&catalog, group, version);
                 return found.map_or_else(|| Err(Status::path_not_found()), raw);
             }
+            ["openapi", "v3", rest @ ..] => {
+                let found = openapi::single(&catalog, rest);
+                return found.map_or_else(|| Err(Status::path_not_found()), raw);
+            }
             ["openid", "v1", "jwks"] => {
                 if let Some(tokens) = &self.config.tokens {
                     return json(tokens.jwks());

@@ -22,7 +22,7 @@ use registry::{Context, Resource, View};
 use schema::Dom;
 use transport::{Body, Request, Response};
 
-pub(crate) use delete::Deleted;
+pub(crate) use delete::{Deleted, returns_deleted};
 pub(crate) use patch::{Kind as PatchKind, apply as apply_patch, kind_of as patch_kind};
 pub(crate) use update::Changed;
 

@@ -109,8 +109,14 @@ impl Call {
         let types = codec::type_of(self.view(), &self.resource().kind);
         let sent = schema::yaml::parse(&body, &codec::LIMITS);
         if let Err(error @ schema::yaml::YamlError::Syntax { .. }) = &sent {
+            // This reader names the first line, too.
+            let cause = error.to_string();
+            let cause = match cause.strip_prefix("yaml: ") {
+                Some(rest) if !rest.starts_with("line ") => format!("yaml: line 1: {rest}"),
+                _ => cause,
+            };
             return Err(Status::bad_request(&format!(
-                "error decoding YAML: error converting YAML to JSON: {error}"
+                "error decoding YAML: error converting YAML to JSON: {cause}"
             )));
         }
         if let Ok(sent) = sent {

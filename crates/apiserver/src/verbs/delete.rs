@@ -97,43 +97,9 @@ impl Call {
 
     /// Kinds whose last state is the answer.
     fn returns_object(&self) -> bool {
-        const KINDS: [(&str, &[&str]); 3] = [
-            (
-                "",
-                &[
-                    "Namespace",
-                    "PersistentVolume",
-                    "PersistentVolumeClaim",
-                    "Pod",
-                    "PodTemplate",
-                    "ResourceQuota",
-                    "Service",
-                    "ServiceAccount",
-                ],
-            ),
-            (
-                "resource.k8s.io",
-                &[
-                    "DeviceClass",
-                    "ResourceClaim",
-                    "ResourceClaimTemplate",
-                    "ResourceSlice",
-                ],
-            ),
-            (
-                "storage.k8s.io",
-                &[
-                    "CSIDriver",
-                    "CSINode",
-                    "StorageClass",
-                    "VolumeAttachment",
-                    "VolumeAttributesClass",
-                ],
-            ),
-        ];
-        KINDS.iter().any(|(group, kinds)| {
-            *group == self.info.group && kinds.contains(&self.resource().kind.as_ref())
-        })
+        let (group, kind) = (self.info.group.as_str(), self.resource().kind.as_ref());
+        // Documents say otherwise of namespaces.
+        (group, kind) == ("", "Namespace") || returns_deleted(group, kind)
     }
 
     /// Asks the hooks about a delete.
@@ -423,4 +389,43 @@ enum Decided {
     Marked,
     /// It was marked before and nothing changes.
     Pending,
+}
+
+/// Kinds whose deletes are answered with their last state, and documented so.
+pub(crate) fn returns_deleted(group: &str, kind: &str) -> bool {
+    const KINDS: [(&str, &[&str]); 3] = [
+        (
+            "",
+            &[
+                "PersistentVolume",
+                "PersistentVolumeClaim",
+                "Pod",
+                "PodTemplate",
+                "ResourceQuota",
+                "Service",
+                "ServiceAccount",
+            ],
+        ),
+        (
+            "resource.k8s.io",
+            &[
+                "DeviceClass",
+                "ResourceClaim",
+                "ResourceClaimTemplate",
+                "ResourceSlice",
+            ],
+        ),
+        (
+            "storage.k8s.io",
+            &[
+                "CSIDriver",
+                "CSINode",
+                "StorageClass",
+                "VolumeAttachment",
+                "VolumeAttributesClass",
+            ],
+        ),
+    ];
+    let mut groups = KINDS.iter().filter(|(known, _)| *known == group);
+    groups.any(|(_, kinds)| kinds.contains(&kind))
 }

@@ -77,7 +77,7 @@ impl Call {
         request: Request,
         subresource: &str,
     ) -> Result<Response, Status> {
-        let options = WriteOptions::parse(&self.query, "PatchOptions")?;
+        let mut options = WriteOptions::parse(&self.query, "PatchOptions")?;
         if super::apply::is_apply(&request) {
             return self.apply(request, subresource, options).await;
         }
@@ -119,6 +119,9 @@ impl Call {
                 .dom
                 .at(patch.dom.root(), &["metadata", "resourceVersion"])
                 .is_some();
+        options.names_revision = names_revision
+            && !self.resource().strategy.unconditional_update
+            && subresource.is_empty();
         let name = self.info.name.clone();
         let types = codec::type_of(self.view(), &self.resource().kind);
         let gvk = self.resource().gvk(self.view());

@@ -188,11 +188,9 @@ impl Call {
                 let at = Path::new("metadata").child("resourceVersion");
                 let raw = api::BadValue::Raw("0".to_owned());
                 let error = FieldError::invalid(&at, raw, "must be specified for an update");
-                return Err(Status::invalid(
-                    &self.resource().group_kind(),
-                    name,
-                    &[error],
-                ));
+                // As upstream, the resource stands where else the kind does.
+                let gk = api::Gk::new(&self.info.group, &self.resource().plural);
+                return Err(Status::invalid(&gk, name, &[error]));
             }
             return Ok(false);
         }
@@ -320,6 +318,8 @@ impl Call {
             }
             let mut errors = Vec::new();
             registry::validation::metadata_update(self.resource(), new.as_ref(), old, &mut errors);
+            // As upstream, where both the generic update and the kind's look at the metadata.
+            errors.extend(errors.clone());
             if status {
                 (strategy.validate_status)(new.as_ref(), old, &mut errors);
                 crate::custom::validate(self.resource(), self.view(), new, &mut errors);
