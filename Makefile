@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -20,6 +20,8 @@ help:
 	@echo "make bench  all figures, side by side with upstream, into docs/BENCHMARKS.md (10 minutes; with Go)"
 	@echo "make faults  power cuts, models, histories, planted faults (10 minutes; with strace)"
 	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
+	@echo "make scenarios  our scenarios against upstream's API server and controllers (Go)"
+	@echo "make differential  the same requests to upstream and to ours, what differs (Go, 10 minutes)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
@@ -60,6 +62,16 @@ bench: release $(if $(GO),$(UPSTREAM))
 	$(STATIC) cargo build --release --target $(HOST) -p benches
 	@$(if $(GO),true,echo "no Go here: only Transom is measured, without upstream beside it (install Go 1.26 for both)")
 	$(SUDO) $(TARGET)/release/benches all --write docs/BENCHMARKS.md --commit "$$(git rev-parse --short HEAD)" $(if $(GO),--upstream .build)
+
+# The scenarios that need no node, against upstream's API server and controllers: what they say of
+# ours (`make test`) is true of Kubernetes.
+scenarios: packages .build/kubectl $(UPSTREAM)
+	SCENARIO_KUBECTL=$(CURDIR)/.build/kubectl cargo xtask differential --upstream .build \
+	  --run cargo test -p tests api_scenarios -- --nocapture
+
+# The same requests to upstream's API server and to ours: numbers into docs/DIFFERENTIAL.md.
+differential: packages $(UPSTREAM)
+	cargo xtask differential --upstream .build --report docs/DIFFERENTIAL.md
 
 # Upstream's conformance suite on a fresh local cluster, recorded in tests/conformance and shown in
 # docs/CONFORMANCE.md: make conformance [FOCUS=…] [SKIP=…] [NODES=2] [PROCS=4]

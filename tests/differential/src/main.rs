@@ -30,14 +30,20 @@ struct Options {
     only: String,
     kinds: String,
     report: Option<PathBuf>,
+    /// A program to run against upstream with its controllers, instead of the comparison.
+    run: Vec<String>,
 }
 
-const USAGE: &str = "usage: cargo xtask differential (--upstream DIR | --oracle KUBECONFIG) [--ours KUBECONFIG] [--only GROUP,…] [--kinds KIND,…] [--report FILE]";
+const USAGE: &str = "usage: cargo xtask differential (--upstream DIR | --oracle KUBECONFIG) [--ours KUBECONFIG] [--only GROUP,…] [--kinds KIND,…] [--report FILE] [--run COMMAND…]";
 
 fn options() -> Result<Options> {
     let mut options = Options::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--run" {
+            options.run = arguments.collect();
+            break;
+        }
         let value = arguments
             .next()
             .with_context(|| format!("{argument} needs a value\n{USAGE}"))?;
@@ -68,6 +74,11 @@ async fn run(options: &Options) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = root.join("../../.build/differential");
     std::fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
+    if let ([_, ..], Some(binaries)) = (options.run.as_slice(), &options.upstream) {
+        let (mut upstream, _) = upstream::start(binaries, &out).await?;
+        upstream.control(binaries)?;
+        return beside(&options.run, &upstream.kubeconfig()?);
+    }
     let mut started = None;
     let theirs = match (&options.upstream, &options.oracle) {
         (Some(binaries), None) => {
@@ -108,6 +119,21 @@ async fn run(options: &Options) -> Result<()> {
     both(&mut sides, &last).await?;
     drop(started);
     report.write(&out, options.report.as_deref())
+}
+
+/// Runs a program whose `SCENARIO_KUBECONFIG` is upstream's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests that upstream is to pass are a program of their own"
+)]
+fn beside(command: &[String], kubeconfig: &Path) -> Result<()> {
+    let status = std::process::Command::new(&command[0])
+        .args(&command[1..])
+        .env("SCENARIO_KUBECONFIG", kubeconfig)
+        .status()
+        .with_context(|| format!("run {}", command[0]))?;
+    anyhow::ensure!(status.success(), "{}: {status}", command.join(" "));
+    Ok(())
 }
 
 async fn both(sides: &mut [Side; 2], case: &Case) -> Result<(side::Answer, side::Answer)> {

@@ -81,8 +81,34 @@ impl Report {
         put(&folder.join("causes.txt"), &self.text())?;
         if let Some(path) = document {
             put(path, &format!("{INTRODUCTION}\n{markdown}"))?;
+            let beside = path.with_file_name("CONFORMANCE.md");
+            if let Ok(text) = fs::read_to_string(&beside) {
+                put(&beside, &self.summarised(&text))?;
+            }
         }
         Ok(())
+    }
+
+    /// The document with the numbers per group in one paragraph.
+    fn summarised(&self, document: &str) -> String {
+        let group = |(name, count): (&String, &Count)| {
+            format!("{name} {} of {}", count.different, count.requests)
+        };
+        let groups: Vec<String> = self.groups.iter().map(group).collect();
+        let (different, requests) = self.groups.values().fold((0, 0), |sum, count| {
+            (sum.0 + count.different, sum.1 + count.requests)
+        });
+        let own = format!(
+            "{BEGIN}\n## Beside upstream's API server\n\nOf {requests} requests {different} are answered differently ([DIFFERENTIAL.md](DIFFERENTIAL.md)): {}.\n{END}",
+            groups.join(", ")
+        );
+        match (document.find(BEGIN), document.find(END)) {
+            (Some(begin), Some(end)) => {
+                let rest = &document[end + END.len()..];
+                format!("{}{own}{rest}", &document[..begin])
+            }
+            _ => format!("{}\n\n{own}\n", document.trim_end()),
+        }
     }
 
     fn ranked(&self) -> Vec<(&String, &Cause)> {
@@ -150,6 +176,9 @@ fn row(out: &mut String, name: &str, count: &Count) {
     );
 }
 
+const BEGIN: &str = "<!-- differences: written by `cargo xtask differential` -->";
+const END: &str = "<!-- differences: end -->";
+
 const INTRODUCTION: &str = "# Beside upstream, request by request
 
 `cargo xtask differential --upstream DIR` (a folder with upstream's `etcd` and `kube-apiserver`
@@ -158,7 +187,8 @@ and compares status code, content type, warnings and body. Uids, times and revis
 present or absent only. The requests of a kind are made from its minimal valid object
 (`tests/differential/cases/objects.yaml`) and the type table: every field with plausible, empty,
 negative and wrong values, and every verb; hand-picked ones are in `tests/differential/cases/*.http`.
-The numbers below are written by `--report docs/DIFFERENTIAL.md`; examples of each cause are in
+What is said in words is compared in OpenAPI documents by a group of its own, since descriptions
+are in our own words. `make differential` repeats it; the numbers below are written by `--report docs/DIFFERENTIAL.md`; examples of each cause are in
 `.build/differential/causes.txt` after a run.
 ";
 

@@ -1,8 +1,9 @@
-//! Upstream's side: etcd and kube-apiserver from a folder of binaries, on free ports of loopback.
+//! Upstream's side: etcd and kube-apiserver from a folder of binaries, on free ports of loopback;
+//! its controllers, too, for what wants a control plane that does something.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const START_WITHIN: Duration = Duration::from_secs(120);
 
 /// Ends with the value: every child is killed.
 pub(crate) struct Upstream {
+    folder: PathBuf,
+    port: u16,
     children: Vec<(&'static str, Child)>,
 }
 
@@ -37,6 +40,8 @@ pub(crate) async fn start(binaries: &Path, work: &Path) -> Result<(Upstream, Sid
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
     fs::create_dir_all(&folder)?;
+    // Programs that upstream starts or that ask it stand elsewhere.
+    let folder = fs::canonicalize(&folder)?;
     let now = Timestamp::now();
     let ca = Ca::generate("kubernetes", now)?;
     let server = ca.issue(&Profile::server("kube-apiserver", ["127.0.0.1"]), now)?;
@@ -48,6 +53,8 @@ pub(crate) async fn start(binaries: &Path, work: &Path) -> Result<(Upstream, Sid
         ("apiserver.key", &server.key_pem),
         ("sa.key", key.pem()),
         ("sa.pub", &key.public_pem()),
+        ("admin.crt", &admin.cert_pem),
+        ("admin.key", &admin.key_pem),
     ] {
         fs::write(folder.join(name), text)?;
     }
@@ -55,6 +62,8 @@ pub(crate) async fn start(binaries: &Path, work: &Path) -> Result<(Upstream, Sid
     let path = |name: &str| folder.join(name).display().to_string();
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let mut upstream = Upstream {
+        folder: folder.clone(),
+        port: api,
         children: Vec::new(),
     };
     upstream.spawn(
@@ -102,6 +111,36 @@ pub(crate) async fn start(binaries: &Path, work: &Path) -> Result<(Upstream, Sid
 }
 
 impl Upstream {
+    /// A kubeconfig of its administrator.
+    pub(crate) fn kubeconfig(&self) -> Result<PathBuf> {
+        let port = self.port;
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: upstream\n\
+             clusters: [{{name: upstream, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: ca.crt}}}}]\n\
+             users: [{{name: admin, user: {{client-certificate: admin.crt, client-key: admin.key}}}}]\n\
+             contexts: [{{name: upstream, context: {{cluster: upstream, user: admin}}}}]\n"
+        );
+        let file = self.folder.join("kubeconfig");
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// Starts the controllers.
+    pub(crate) fn control(&mut self, binaries: &Path) -> Result<()> {
+        let kubeconfig = self.kubeconfig()?;
+        let folder = self.folder.clone();
+        let path = |name: &str| folder.join(name).display().to_string();
+        let arguments = [
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--service-account-private-key-file={}", path("sa.key")),
+            format!("--root-ca-file={}", path("ca.crt")),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", free_port()?),
+            "--leader-elect=false".to_owned(),
+        ];
+        self.spawn(binaries, &folder, "kube-controller-manager", &arguments)
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "a test runs the programs it compares with"
