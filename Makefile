@@ -93,8 +93,9 @@ clients: clients-packages
 # What docs/RELIABILITY.md promises, proved by faults: make faults [SEED=…]
 faults: packages
 	@command -v strace >/dev/null || { echo "installing strace"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends strace; }
+	$(STATIC) cargo build --profile ci --target $(HOST) -p transom
 	$(STATIC) cargo build --profile ci --target $(HOST) -p faults --features mutants
-	$(TARGET)/ci/faults power $(if $(SEED),--seed $(SEED))
+	$(SUDO) $(TARGET)/ci/faults all --transom $(TARGET)/ci/transom $(if $(SEED),--seed $(SEED))
 
 clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \

@@ -4,7 +4,11 @@
 //! docs/RELIABILITY.md. Every part takes a seed, prints it, and on a broken promise prints the
 //! command that repeats it.
 
+mod all;
 mod finding;
+mod history;
+mod model;
+mod mutants;
 mod power;
 mod say;
 
@@ -14,7 +18,12 @@ use anyhow::{Context as _, Result, bail};
 
 use say::say;
 
-const USAGE: &str = "usage: faults power [--seed N] [--images N] [--lives N] [--folder DIR]";
+const USAGE: &str = "usage: faults power [--seed N] [--images N] [--lives N] [--folder DIR]
+       faults model [--seed N] [--operations N] [--disk 1]
+       faults history [--seed N] [--calls N] [--clients N] [--kubeconfig FILE]
+       faults mutants [--seed N] [--only NAME]
+       faults all [--seed N] [--transom PROGRAM]
+each but all: [--mutant NAME], with the feature `mutants`";
 
 /// What the command line says.
 #[derive(Default)]
@@ -69,6 +78,13 @@ fn main() -> Result<()> {
     }
     match &*arguments.command {
         "power" => power_cuts(&arguments),
+        "model" => model_walk(&arguments),
+        "history" => histories(&arguments),
+        "mutants" => mutants::run(arguments.seed()?, arguments.text("only")).map(drop),
+        "all" => all::run(
+            arguments.seed()?,
+            arguments.text("transom").map(PathBuf::from),
+        ),
         "writer" => {
             let folder = arguments.text("folder").context(USAGE)?;
             let boot = arguments.text("boot").context(USAGE)?;
@@ -98,7 +114,8 @@ fn plant(name: &str) -> Result<()> {
 
 /// A folder in memory if there is one: images are many and short-lived.
 fn scratch() -> Result<tempfile::TempDir> {
-    let memory = PathBuf::from("/dev/shm");
+    let given = std::env::var_os("TRANSOM_FAULTS_SCRATCH").map(PathBuf::from);
+    let memory = given.unwrap_or_else(|| PathBuf::from("/dev/shm"));
     let mut builder = tempfile::Builder::new();
     builder.prefix("transom-faults-");
     let made = if memory.is_dir() {
@@ -107,6 +124,79 @@ fn scratch() -> Result<tempfile::TempDir> {
         builder.tempdir()
     };
     made.context("make a folder")
+}
+
+fn model_walk(arguments: &Arguments) -> Result<()> {
+    let options = model::Options {
+        seed: arguments.seed()?,
+        operations: arguments.number("operations", 100_000)?,
+        disk: arguments.number("disk", 0)? == 1,
+    };
+    let model::Options {
+        seed,
+        operations,
+        disk,
+    } = options;
+    let place = if disk { "on disk" } else { "in memory" };
+    say(&format!("model {place}: seed {seed}"));
+    match model::run(options)? {
+        Ok(done) => {
+            say(&format!("model {place}: {done} operations agree"));
+            Ok(())
+        }
+        Err((finding, done)) => {
+            say(&format!(
+                "after {done} operations: {finding}\nrepeat: faults model --seed {seed} \
+                 --operations {operations} --disk {}",
+                u8::from(disk)
+            ));
+            bail!("{} does not hold", finding.check)
+        }
+    }
+}
+
+fn histories(arguments: &Arguments) -> Result<()> {
+    let options = history::Options {
+        seed: arguments.seed()?,
+        calls: arguments.number("calls", 3000)?,
+        clients: arguments.number("clients", 8)?,
+        kubeconfig: arguments.text("kubeconfig").map(PathBuf::from),
+    };
+    let (seed, calls) = (options.seed, options.calls);
+    let over = if options.kubeconfig.is_some() {
+        "over TLS"
+    } else {
+        "in process"
+    };
+    say(&format!("history {over}: seed {seed}"));
+    let scratch = scratch()?;
+    match history::run(&options, scratch.path())? {
+        Ok(figures) => {
+            say(&format!(
+                "history {over}: {} calls and {} events of {} watches are linearizable \
+                 ({} restarts, {} compactions, {} watches resumed, {} told 410, {} calls without an answer)",
+                figures.calls,
+                figures.events,
+                figures.spans,
+                figures.restarts,
+                figures.compactions,
+                figures.resumed,
+                figures.expired,
+                figures.unknown
+            ));
+            Ok(())
+        }
+        Err((finding, figures)) => {
+            let folder = scratch.keep();
+            say(&format!(
+                "after {} calls: {finding}\nrecorded: {}/history.txt; again (threads decide the \
+                 order): faults history --seed {seed} --calls {calls}",
+                figures.calls,
+                folder.display()
+            ));
+            bail!("{} does not hold", finding.check)
+        }
+    }
 }
 
 fn power_cuts(arguments: &Arguments) -> Result<()> {

@@ -25,3 +25,14 @@ fn power_cuts() {
     }
     check(&["power", "--images", "240", "--lives", "3"]);
 }
+
+#[test]
+fn model() {
+    check(&["model", "--operations", "5000"]);
+    check(&["model", "--operations", "1000", "--disk", "1"]);
+}
+
+#[test]
+fn history() {
+    check(&["history", "--calls", "1000"]);
+}
