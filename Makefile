@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential fuzz fuzz-corpus
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -22,6 +22,7 @@ help:
 	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
 	@echo "make scenarios  our scenarios against upstream's API server and controllers (Go)"
 	@echo "make differential  the same requests to upstream and to ours, what differs (Go, 10 minutes)"
+	@echo "make fuzz   all readers of foreign bytes under libFuzzer, a minute each (TARGET=… SECONDS=…)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
@@ -101,6 +102,17 @@ clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \
 	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
 	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
+
+# Readers of foreign bytes under libFuzzer, one after the other, recorded in fuzz/ledger.jsonl and
+# docs/FUZZING.md: make fuzz [TARGET="json yaml …"] [SECONDS=60]
+SECONDS ?= 60
+NAMED = $(if $(filter command,$(word 1,$(origin TARGET))),$(TARGET))
+fuzz: packages
+	cargo xtask fuzz --seconds $(SECONDS) $(NAMED)
+
+# The committed corpus anew, from what the runs on this machine found.
+fuzz-corpus: packages
+	cargo xtask fuzz --minimise $(NAMED)
 
 clean:
 	cargo clean

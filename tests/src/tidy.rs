@@ -12,7 +12,7 @@ const TEST_LINE_LIMIT: usize = 1200;
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    let mut open: Vec<PathBuf> = ["crates", "tests", "benches", "xtask"]
+    let mut open: Vec<PathBuf> = ["crates", "fuzz", "tests", "benches", "xtask"]
         .iter()
         .map(|dir| root.join(dir))
         .collect();
@@ -97,7 +97,7 @@ fn every_dependency_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let sources = sources();
     let mut idle = Vec::new();
-    let mut manifests: Vec<PathBuf> = ["benches", "tests", "xtask"]
+    let mut manifests: Vec<PathBuf> = ["benches", "fuzz", "tests", "xtask"]
         .iter()
         .map(|name| root.join(name))
         .collect();

@@ -1,10 +1,11 @@
-//! Automation: `cargo xtask clients|codegen|conformance|differential|images|nodeapi`.
+//! Automation: `cargo xtask clients|codegen|conformance|differential|fuzz|images|nodeapi`.
 
 mod clients;
 mod cluster;
 mod codegen;
 mod conformance;
 mod differential;
+mod fuzz;
 mod images;
 mod nodeapi;
 mod tool;
@@ -16,11 +17,12 @@ fn main() -> anyhow::Result<()> {
         Some("codegen") => codegen::run(arguments.next().as_deref() == Some("--check")),
         Some("conformance") => conformance::run(arguments),
         Some("differential") => differential::run(arguments),
+        Some("fuzz") => fuzz::run(arguments),
         Some("images") => images::run(),
         Some("nodeapi") => nodeapi::run(),
         other => {
             anyhow::bail!(
-                "unknown task {other:?}; known: clients, codegen [--check], conformance, differential, images, nodeapi"
+                "unknown task {other:?}; known: clients, codegen [--check], conformance, differential, fuzz, images, nodeapi"
             )
         }
     }

@@ -472,7 +472,7 @@ impl Quantity {
                 self.mantissa.saturating_mul(factor)
             };
             let mut power = 0;
-            while amount % 1024 == 0 {
+            while amount % 1024 == 0 && power < 6 {
                 amount /= 1024;
                 power += 1;
             }
@@ -480,20 +480,25 @@ impl Quantity {
         }
         let mut amount = self.mantissa;
         let mut exponent = self.scale;
-        while amount % 10 == 0 {
+        while amount % 10 == 0 && exponent < i32::MAX {
             amount /= 10;
-            exponent = exponent.saturating_add(1);
+            exponent += 1;
         }
         let back = exponent.rem_euclid(3);
-        exponent = exponent.saturating_sub(back);
-        amount = amount.saturating_mul(if back == 0 {
-            1
-        } else {
-            10_i128.pow(back.unsigned_abs())
-        });
+        let shifted = exponent
+            .checked_sub(back)
+            .zip(amount.checked_mul(10_i128.pow(back.unsigned_abs())));
+        // With all digits in use there is no room to move the point.
+        let Some((exponent, amount)) = shifted else {
+            return format!("{amount}e{exponent}");
+        };
         match format {
             Format::DecimalExponent if exponent != 0 => format!("{amount}e{exponent}"),
             Format::DecimalExponent => amount.to_string(),
+            // Upstream drops the exponent where no suffix has it, and with it the magnitude.
+            _ if exponent != 0 && decimal_suffix(exponent).is_empty() => {
+                format!("{amount}e{exponent}")
+            }
             _ => format!("{amount}{}", decimal_suffix(exponent)),
         }
     }

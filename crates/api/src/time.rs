@@ -5,6 +5,9 @@
 use jiff::{Timestamp, tz::TimeZone};
 use schema::Ref;
 
+/// The year 0 in UTC: an offset may lead before it, to a year that has no text of this form.
+const FIRST_SECOND: i64 = -62_167_219_200;
+
 /// Why a text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parsing time {0} as RFC 3339")]
@@ -40,7 +43,9 @@ pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
         return Err(TimeError(crate::text::quote(text)));
     }
     text.parse()
-        .map_err(|_| TimeError(crate::text::quote(text)))
+        .ok()
+        .filter(|time: &Timestamp| time.as_second() >= FIRST_SECOND)
+        .ok_or_else(|| TimeError(crate::text::quote(text)))
 }
 
 /// The time in a field of an object that the API has accepted: none when it is not there.

@@ -18,6 +18,8 @@ mod discovery;
 mod filters;
 mod flight;
 mod follow;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod lookup;
 mod negotiate;

@@ -5,5 +5,6 @@ mod basics;
 mod harness;
 mod lists;
 mod streams;
+mod unauthenticated;
 mod webhooks;
 mod writes;

@@ -7,7 +7,7 @@ mod apply;
 mod create;
 mod delete;
 mod patch;
-mod read;
+pub(crate) mod read;
 mod selection;
 mod update;
 mod watch;

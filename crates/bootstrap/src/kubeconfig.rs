@@ -88,6 +88,33 @@ pub fn remove(target: &Target, name: &str, before: Option<&str>) -> Result<(), E
     Ok(())
 }
 
+/// Puts an entry into the configuration in `text` and takes it out again: it is gone, and what else
+/// is there can be written.
+pub(crate) fn there_and_back(text: &str) {
+    let Ok(old) = parse::<Value>(text) else {
+        return;
+    };
+    let entry = Entry {
+        name: "transom-fuzz",
+        server: SocketAddr::from(([127, 0, 0, 1], 6443)),
+        ca: "ca",
+        certificate: "certificate",
+        key: "key",
+    };
+    let with = merged(old, &entry);
+    assert_eq!(with["current-context"], entry.name, "it is current");
+    if let Some(rest) = without(with, entry.name, None) {
+        let written = serde_saphyr::to_string(&rest).unwrap_or_default();
+        for list in LISTS {
+            let all = rest[list].as_array().into_iter().flatten();
+            let left = all.filter(|item| item["name"] == entry.name).count();
+            assert_eq!(left, 0, "it is gone");
+        }
+        let again = parse::<Value>(&written);
+        assert!(again.is_ok(), "what is written reads: {written}");
+    }
+}
+
 fn merged(old: Value, entry: &Entry<'_>) -> Value {
     let mut all = match old {
         Value::Object(map) => map,

@@ -14,6 +14,8 @@ pub use error::{Error, Finding};
 pub mod certs;
 mod cluster;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 pub mod kubeconfig;
 mod lives;

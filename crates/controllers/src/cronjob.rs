@@ -24,6 +24,11 @@ use crate::workload::{Name, Owners};
 const TASK: &str = "cronjob-controller";
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
+/// When a schedule comes next.
+pub(crate) fn next(schedule: &str, zone: &str, after: Timestamp) -> Option<Timestamp> {
+    Schedule::parse(schedule, zone).ok()?.next(after)
+}
+
 struct CronJobs {
     context: Context,
     control: Control,

@@ -302,7 +302,7 @@ impl File {
 }
 
 /// The answer to `asked` in `packet`, if it is one.
-fn accept(asked: &[u8], packet: &[u8]) -> Option<Reply> {
+pub(crate) fn accept(asked: &[u8], packet: &[u8]) -> Option<Reply> {
     let same_id = packet.get(..2)? == asked.get(..2)?;
     let flags = u16_at(packet, 2)?;
     if !same_id || flags & flag::RESPONSE == 0 || flags & flag::OPCODE != 0 {

@@ -16,6 +16,8 @@ mod answer;
 mod cache;
 mod corefile;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod lookup;
 mod manifests;
 mod message;

@@ -62,6 +62,11 @@ struct Rules {
     probes: HashMap<Box<[u8]>, Arc<Forwarder>>,
 }
 
+/// A reply with `found` for a client's question.
+pub(crate) fn write_reply(query: &Query<'_>, found: &[u8], limit: usize, buffer: &mut Vec<u8>) {
+    finish::reply(query, None, found, limit, buffer);
+}
+
 /// What a server needs besides zone and Corefile.
 pub(crate) struct Setup {
     /// Its own addresses.

@@ -11,6 +11,8 @@ mod catalog;
 mod digest;
 mod error;
 mod flights;
+#[doc(hidden)]
+pub mod fuzz;
 mod images;
 mod import;
 mod layers;

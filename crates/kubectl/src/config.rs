@@ -129,6 +129,16 @@ pub fn connect(path: &Path, context: Option<&str>) -> Result<Connection> {
     })
 }
 
+/// The names that the current context of a kubeconfig leads to.
+pub(crate) fn chosen(text: &str) -> Result<(String, String)> {
+    let path = Path::new("kubeconfig");
+    let file: File = serde_saphyr::from_str(text)?;
+    let context = find(&file.contexts, &file.current_context, "context", path)?;
+    let cluster = find(&file.clusters, &context.context.cluster, "cluster", path)?;
+    find(&file.users, &context.context.user, "user", path)?;
+    Ok((context.context.user.clone(), cluster.cluster.server.clone()))
+}
+
 fn find<'a, T>(list: &'a [Named<T>], name: &str, what: &str, path: &Path) -> Result<&'a T> {
     list.iter()
         .find(|entry| entry.name == name)

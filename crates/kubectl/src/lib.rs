@@ -5,6 +5,8 @@
 
 mod commands;
 mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod table;
 
 pub use commands::{Command, run};

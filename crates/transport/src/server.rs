@@ -147,7 +147,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Arc<Context>) 
         tracing::debug!(err = %error, peer = %peer, "cannot disable delayed sending");
     }
     let Some(acceptor) = &context.acceptor else {
-        requests(stream, false, peer, None, &context).await;
+        requests(stream, Wire::Http1, peer, None, &context).await;
         return;
     };
     let handshake = tokio::time::timeout(context.limits.handshake_timeout, acceptor.accept(stream));
@@ -167,13 +167,41 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Arc<Context>) 
         let chain = chain.iter().map(|one| one.clone().into_owned());
         PeerCertificates(chain.collect())
     });
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    requests(stream, http2, peer, certificates, &context).await;
+    let wire = match session.alpn_protocol() {
+        Some(b"h2") => Wire::Http2,
+        _ => Wire::Http1,
+    };
+    requests(stream, wire, peer, certificates, &context).await;
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, from its preface on.
+    Http2,
+}
+
+/// Serves one connection that came by other ways than a listener, until its end; the peer's
+/// address is the unspecified one.
+pub async fn serve_stream<I>(io: I, wire: Wire, limits: &Limits, service: Arc<dyn Service>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let context = Arc::new(Context {
+        service,
+        acceptor: None,
+        limits: limits.clone(),
+        drain: Shutdown::new(),
+    });
+    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+    requests(io, wire, nobody, None, &context).await;
 }
 
 async fn requests<I>(
     io: I,
-    http2: bool,
+    wire: Wire,
     peer: SocketAddr,
     certificates: Option<PeerCertificates>,
     context: &Arc<Context>,
@@ -190,7 +218,7 @@ async fn requests<I>(
         answer(service.clone(), request)
     });
     let (io, limits) = (TokioIo::new(io), &context.limits);
-    let result = if http2 {
+    let result = if wire == Wire::Http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.concurrent_streams)
@@ -246,3 +274,6 @@ fn answer(
         }))
     })
 }
+
+#[cfg(test)]
+mod tests;

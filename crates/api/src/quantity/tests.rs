@@ -84,6 +84,17 @@ fn refusals() {
     }
 }
 
+/// Upstream writes "1", "100" and "1": the exponent goes where no suffix has it.
+#[test]
+fn magnitudes_beyond_the_suffixes_are_kept() {
+    check("1000E", "1e21");
+    check("100000000000000000000000", "100e21");
+    check("100e2147483647", "1000e2147483646");
+    let mut sum = Quantity::parse("1Ei").unwrap();
+    sum.mul(1024);
+    assert_eq!(sum.to_string(), "1024Ei");
+}
+
 #[test]
 fn values() {
     let q = |text: &str| Quantity::parse(text).unwrap();

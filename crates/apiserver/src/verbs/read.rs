@@ -279,7 +279,7 @@ impl Call {
 /// Stands in a token for the newest revision.
 const NEWEST: i64 = -1;
 
-fn encode_token(revision: u64, prefix: &[u8], last: &[u8]) -> String {
+pub(crate) fn encode_token(revision: u64, prefix: &[u8], last: &[u8]) -> String {
     let last = String::from_utf8_lossy(last.get(prefix.len()..).unwrap_or_default());
     token(revision.cast_signed(), &format!("{last}\0"))
 }
@@ -303,7 +303,7 @@ fn expired(error: &store::StoreError, next: Option<String>) -> Status {
     status
 }
 
-fn decode_token(token: &str) -> Result<(u64, String), Status> {
+pub(crate) fn decode_token(token: &str) -> Result<(u64, String), Status> {
     let invalid = |cause: &str| {
         Status::bad_request(&format!(
             "invalid continue token: continue key is not valid: {cause}"

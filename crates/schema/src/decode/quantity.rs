@@ -44,6 +44,8 @@ fn normal(text: &str) -> Result<Option<String>, &'static str> {
     let parts = split(text)?;
     let (format, exponent) = interpret(parts.suffix).ok_or(SUFFIX)?;
     let digits = parts.whole.len() + parts.fraction.len();
+    let places = i32::try_from(parts.fraction.len()).unwrap_or(i32::MAX);
+    let scale = exponent.saturating_sub(places);
     let shifted = || format!("{}{}", parts.whole, parts.fraction);
     let small = match format {
         Format::BinarySi => {
@@ -51,18 +53,14 @@ fn normal(text: &str) -> Result<Option<String>, &'static str> {
                 && parts.fraction.is_empty()
                 && 15 - digits as i32 - (exponent as f32 * 3.0 / 10.0) as i32 > 0
         }
-        _ => digits <= 18 && exponent - parts.fraction.len() as i32 >= -9,
+        _ => digits <= 18 && scale >= -9,
     };
     if small {
         let number = shifted();
         let value: i64 = number.parse().map_err(|_| NUMERIC)?;
         let keep = match format {
             Format::BinarySi => exponent % 10 == 0 && value & 7 != 0,
-            _ => {
-                (exponent - parts.fraction.len() as i32) % 3 == 0
-                    && !number.ends_with("000")
-                    && !number.starts_with('0')
-            }
+            _ => scale % 3 == 0 && !number.ends_with("000") && !number.starts_with('0'),
         };
         if keep {
             return Ok(None);
@@ -85,15 +83,12 @@ fn normal(text: &str) -> Result<Option<String>, &'static str> {
             };
             Amount {
                 value,
-                scale: -(parts.fraction.len() as i32),
+                scale: -places,
             }
         }
-        _ => Amount {
-            value,
-            scale: exponent - parts.fraction.len() as i32,
-        },
+        _ => Amount { value, scale },
     };
-    Ok(Some(print(amount.capped(format), format, parts.positive)))
+    Ok(print(amount.capped(format), format, parts.positive))
 }
 
 /// value × 10^scale, not negative.
@@ -145,7 +140,8 @@ impl Amount {
     }
 }
 
-fn print(amount: Amount, format: Format, positive: bool) -> String {
+/// `None` when the number has more digits than are counted with: its text stays as it came.
+fn print(amount: Amount, format: Format, positive: bool) -> Option<String> {
     let sign = if positive { "" } else { "-" };
     if format == Format::BinarySi
         && let Some(mut value) = amount.whole()
@@ -157,7 +153,7 @@ fn print(amount: Amount, format: Format, positive: bool) -> String {
             power += 1;
         }
         let suffix = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power];
-        return format!("{sign}{value}{suffix}");
+        return Some(format!("{sign}{value}{suffix}"));
     }
     let Amount {
         mut value,
@@ -165,19 +161,15 @@ fn print(amount: Amount, format: Format, positive: bool) -> String {
     } = amount;
     while value % 10 == 0 && value != 0 {
         value /= 10;
-        scale += 1;
+        scale = scale.checked_add(1)?;
     }
     while scale.rem_euclid(3) != 0 {
-        value = value.saturating_mul(10);
-        scale -= 1;
-    }
-    if format == Format::DecimalExponent {
-        return match scale {
-            0 => format!("{sign}{value}"),
-            _ => format!("{sign}{value}e{scale}"),
-        };
+        value = value.checked_mul(10)?;
+        scale = scale.checked_sub(1)?;
     }
     let suffix = match scale {
+        0 => "",
+        _ if format == Format::DecimalExponent => return Some(format!("{sign}{value}e{scale}")),
         -9 => "n",
         -6 => "u",
         -3 => "m",
@@ -187,9 +179,10 @@ fn print(amount: Amount, format: Format, positive: bool) -> String {
         12 => "T",
         15 => "P",
         18 => "E",
-        _ => "",
+        // Upstream drops the exponent where no suffix has it, and with it the magnitude.
+        _ => return Some(format!("{sign}{value}e{scale}")),
     };
-    format!("{sign}{value}{suffix}")
+    Some(format!("{sign}{value}{suffix}"))
 }
 
 fn split(text: &str) -> Result<Parts<'_>, &'static str> {

@@ -24,6 +24,12 @@ pub enum SyntaxError {
     /// The document stops in the middle.
     #[error("unexpected end of JSON input")]
     End,
+    /// A number that no float holds.
+    #[error("json: cannot unmarshal number {text} into Go value of type float64")]
+    Number {
+        /// The number, or its beginning.
+        text: String,
+    },
     /// Containers nest deeper than the limit.
     #[error("exceeded max depth")]
     Depth,
@@ -402,6 +408,19 @@ impl<'a> Lexer<'a> {
             return Ok(Number::Int(n));
         }
         Ok(Number::Float(start, self.pos))
+    }
+
+    /// A number that a document without a type can hold.
+    pub(crate) fn finite_number(&mut self) -> Result<Number, Stop> {
+        let number = self.number()?;
+        if let Number::Float(start, end) = number {
+            let text = self.src.get(start..end).unwrap_or_default();
+            if !text.parse::<f64>().is_ok_and(f64::is_finite) {
+                let text = text.chars().take(64).collect();
+                return Err(self.fail(SyntaxError::Number { text }));
+            }
+        }
+        Ok(number)
     }
 
     /// `true`, `false` or `null`, whose first byte is next.

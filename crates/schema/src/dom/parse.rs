@@ -366,7 +366,7 @@ pub(crate) fn parse_value(
                 dom.new_list()
             }
             Some(b'-' | b'0'..=b'9') => {
-                let number = lex.number()?;
+                let number = lex.finite_number()?;
                 dom.number_token(number)
             }
             Some(b't') => {

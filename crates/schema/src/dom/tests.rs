@@ -137,6 +137,13 @@ fn limits_hold() {
     };
     let parse = |text: &str| Dom::parse_json_within(text.as_bytes(), &limits).map(|_| ());
     assert_eq!(parse("[[1]]"), Ok(()));
+    assert_eq!(
+        Dom::parse_json(b"[1e308,-1e400]")
+            .map(drop)
+            .unwrap_err()
+            .to_string(),
+        "json: cannot unmarshal number -1e400 into Go value of type float64"
+    );
     assert_eq!(parse("[[[]]]"), Err(SyntaxError::Depth));
     assert_eq!(parse("[1,2,3]"), Err(SyntaxError::Nodes { limit: 3 }));
     assert_eq!(

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use base::tasks::Handle;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,7 +17,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 const DICTIONARY: &[u8] = include_bytes!("spdy.dict");
 /// Streams at once on a connection.
@@ -29,7 +30,12 @@ const DATA_BYTES: usize = 1024 * 1024;
 const STREAM_BYTES: usize = 32 * 1024;
 /// Frames that wait for the socket, and data that waits for a stream.
 const QUEUE: usize = 16;
+/// Bytes of all streams of a connection that wait for their readers; then the peer waits.
+const INPUT_BYTES: usize = 4 * 1024 * 1024;
 const FIN: u8 = 1;
+
+/// Data for a stream, with its share of [`INPUT_BYTES`].
+type Input = (Bytes, OwnedSemaphorePermit);
 
 /// A stream that the peer opened.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ pub(super) struct Stream {
 /// The part of a stream that belongs to the connection.
 struct Open {
     /// Towards the stream's user; dropped when the peer has finished.
-    input: Option<mpsc::Sender<Bytes>>,
+    input: Option<mpsc::Sender<Input>>,
     tasks: Vec<Handle>,
 }
 
@@ -60,6 +66,7 @@ where
         inflate: Inflate::new(),
         streams: HashMap::new(),
         replied: false,
+        room: Arc::new(Semaphore::new(INPUT_BYTES)),
         frames,
         shutdown,
     };
@@ -81,6 +88,8 @@ struct Connection {
     streams: HashMap<u32, Open>,
     /// Whether the head of our compressed headers was sent.
     replied: bool,
+    /// What is left of [`INPUT_BYTES`].
+    room: Arc<Semaphore>,
     frames: mpsc::Sender<Bytes>,
     shutdown: base::Shutdown,
 }
@@ -169,9 +178,20 @@ impl Connection {
         };
         if let Some(input) = &stream.input
             && !body.is_empty()
-            && input.send(body).await.is_err()
         {
-            stream.input = None;
+            // No frame is longer than DATA_BYTES, so that its share is there once others are read.
+            let share = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room);
+            let sent = tokio::select! {
+                room = room.acquire_many_owned(share) => match room {
+                    Ok(room) => input.send((body, room)).await.is_ok(),
+                    Err(_) => false,
+                },
+                () = input.closed() => false,
+            };
+            if !sent {
+                stream.input = None;
+            }
         }
         if flags & FIN != 0 {
             stream.input = None;
@@ -222,8 +242,8 @@ impl Connection {
     }
 }
 
-async fn feed(mut received: mpsc::Receiver<Bytes>, mut to: WriteHalf<DuplexStream>) {
-    while let Some(chunk) = received.recv().await {
+async fn feed(mut received: mpsc::Receiver<Input>, mut to: WriteHalf<DuplexStream>) {
+    while let Some((chunk, _room)) = received.recv().await {
         if to.write_all(&chunk).await.is_err() {
             return;
         }

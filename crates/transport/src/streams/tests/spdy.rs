@@ -1,12 +1,16 @@
 //! Remote commands over SPDY: a client of a few frames against the real server.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::{Strategy as _, any, proptest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::upper_case_server;
+use crate::streams::serve_port_forward;
 use crate::upgrade::{self, Upgraded};
-use crate::{Body, InProcess, Transport as _};
+use crate::{Body, InProcess, Request, Service, Transport as _, service_fn};
 
 const DICTIONARY: &[u8] = include_bytes!("../spdy.dict");
 
@@ -17,18 +21,28 @@ struct Client {
 
 impl Client {
     async fn connect(query: &str) -> Client {
-        let service = InProcess::new(upper_case_server(), http::Extensions::new());
-        let request = http::Request::post(format!("/exec?{query}"))
+        let protocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+        let path = format!("/exec?{query}");
+        Client::upgrade(upper_case_server(), &path, &protocols, protocols[1]).await
+    }
+
+    async fn upgrade(
+        service: Arc<dyn Service>,
+        path: &str,
+        offered: &[&str],
+        chosen: &str,
+    ) -> Client {
+        let service = InProcess::new(service, http::Extensions::new());
+        let mut request = http::Request::post(path)
             .header("connection", "Upgrade")
-            .header("upgrade", "SPDY/3.1")
-            .header("x-stream-protocol-version", "v5.channel.k8s.io")
-            .header("x-stream-protocol-version", "v4.channel.k8s.io")
-            .body(Body::empty())
-            .unwrap();
+            .header("upgrade", "SPDY/3.1");
+        for protocol in offered {
+            request = request.header("x-stream-protocol-version", *protocol);
+        }
+        let request = request.body(Body::empty()).unwrap();
         let mut response = service.call(request).await.unwrap();
         assert_eq!(response.status(), 101);
-        let chosen = &response.headers()["x-stream-protocol-version"];
-        assert_eq!(chosen, "v4.channel.k8s.io");
+        assert_eq!(response.headers()["x-stream-protocol-version"], chosen);
         let mut headers = Compress::new(Compression::fast(), true);
         headers.set_dictionary(DICTIONARY).unwrap();
         let io = upgrade::of_response(&mut response).unwrap().await.unwrap();
@@ -36,8 +50,14 @@ impl Client {
     }
 
     async fn open(&mut self, id: u32, kind: &str) {
-        let mut plain = 1u32.to_be_bytes().to_vec();
-        for text in ["streamtype", kind] {
+        self.open_with(id, &["streamtype", kind]).await;
+    }
+
+    /// Names and values, one after the other.
+    async fn open_with(&mut self, id: u32, headers: &[&str]) {
+        let pairs = u32::try_from(headers.len() / 2).unwrap();
+        let mut plain = pairs.to_be_bytes().to_vec();
+        for text in headers {
             plain.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
             plain.extend(text.as_bytes());
         }
@@ -170,4 +190,34 @@ proptest! {
             let _ = client.io.read_to_end(&mut rest).await;
         });
     }
+}
+
+/// Streams that nobody reads hold a few MiB together, however many they are: then the client waits.
+#[tokio::test(start_paused = true)]
+async fn unread_streams_hold_little() {
+    let service = service_fn(|request: Request| async move {
+        serve_port_forward(request, |_port, _stream| async { Ok(()) })
+    });
+    let protocol = "portforward.k8s.io";
+    let mut client = Client::upgrade(service, "/forward", &[protocol], protocol).await;
+    let mut taken = 0;
+    let megabyte = vec![b'x'; 1024 * 1024];
+    // The halves that would join them to pairs never come.
+    for turn in 0..200_u32 {
+        let id = turn * 2 + 1;
+        let headers = ["streamtype", "data", "port", "80", "requestid"];
+        let request = turn.to_string();
+        let headers: Vec<&str> = headers.into_iter().chain([request.as_str()]).collect();
+        client.open_with(id, &headers).await;
+        client.frame().await;
+        let sending = client.data(id, 0, &megabyte);
+        if tokio::time::timeout(Duration::from_secs(5), sending)
+            .await
+            .is_err()
+        {
+            break;
+        }
+        taken += megabyte.len();
+    }
+    assert!(taken < 8 << 20, "{taken} bytes were taken");
 }

@@ -1,0 +1,128 @@
+//! Short texts with a grammar: selectors, quantities, times, cron lines, references, kubeconfigs.
+//!
+//! Law: what was read is printed so that it reads the same.
+
+use jiff::Timestamp;
+
+pub(crate) fn labels(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(selector) = api::LabelSelector::parse(&source) else {
+        return;
+    };
+    let printed = selector.to_string();
+    let again = api::LabelSelector::parse(&printed);
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(printed, again.to_string(), "another selector");
+    for value in [None, Some(""), Some("a"), Some("5")] {
+        assert_eq!(
+            selector.matches(|_| value),
+            again.matches(|_| value),
+            "{printed:?} matches otherwise"
+        );
+    }
+}
+
+pub(crate) fn fields(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(selector) = api::fields::Selector::parse(&source) else {
+        return;
+    };
+    let printed = selector.to_string();
+    let again = api::fields::Selector::parse(&printed);
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(selector.terms().len(), again.terms().len(), "{printed:?}");
+    for value in ["", "a", "=", ","] {
+        assert_eq!(
+            selector.matches(|_| value),
+            again.matches(|_| value),
+            "{printed:?} matches otherwise"
+        );
+    }
+}
+
+pub(crate) fn quantity(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(quantity) = api::Quantity::parse(&source) else {
+        return;
+    };
+    let printed = quantity.to_string();
+    let again = api::Quantity::parse(&printed);
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert!(
+        quantity == again,
+        "{source:?} is printed as {printed:?}, which is another number"
+    );
+    assert_eq!(printed, again.to_string(), "of {source:?}");
+    let mut sum = quantity.clone();
+    sum.add(&again);
+    sum.sub(&again);
+    let _ = (sum.value(), sum.millis(), sum.as_f64(), sum.as_i64());
+    sum.mul(3);
+    sum.negate();
+    sum.round_up(-3);
+    let _ = sum.to_string();
+}
+
+pub(crate) fn time(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(time) = api::time::parse(&source) else {
+        return;
+    };
+    let printed = api::time::format_micros(time);
+    let again = api::time::parse(&printed);
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(printed, api::time::format_micros(again), "of {source:?}");
+    let printed = api::time::format_seconds(time);
+    let again = api::time::parse(&printed);
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(printed, api::time::format_seconds(again), "of {source:?}");
+}
+
+pub(crate) fn duration(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(nanos) = api::duration::parse_nanos(&source) else {
+        return;
+    };
+    let printed = api::duration::format_nanos(nanos);
+    assert_eq!(
+        api::duration::parse_nanos(&printed),
+        Ok(nanos),
+        "{source:?} is printed as {printed:?}"
+    );
+    let _ = api::duration::human(nanos / 1_000_000_000);
+}
+
+/// A schedule, and on a second line its zone.
+pub(crate) fn cron(data: &[u8]) {
+    let source = crate::text(data);
+    let (schedule, zone) = source.split_once('\n').unwrap_or((&source, ""));
+    for start in [0, 1_772_000_000, -62_135_596_800, 253_402_207_000] {
+        let start = Timestamp::from_second(start).expect("a time");
+        let Some(next) = controllers::fuzz::next(schedule, zone, start) else {
+            continue;
+        };
+        assert!(next > start, "{schedule:?} after {start} is {next}");
+    }
+}
+
+pub(crate) fn reference(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(reference) = source.parse::<images::Reference>() else {
+        return;
+    };
+    let printed = reference.to_string();
+    let again = printed.parse::<images::Reference>();
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(reference, again, "{source:?} is printed as {printed:?}");
+}
+
+pub(crate) fn kubeconfig(data: &[u8]) {
+    let source = crate::text(data);
+    kubectl::fuzz::kubeconfig(&source);
+    bootstrap::fuzz::kubeconfig(&source);
+    for line in source.lines().take(4) {
+        let trust = transport::tls::Trust::System;
+        let tls = transport::tls::ClientTls::new(trust);
+        let _ = transport::client::Endpoint::from_url(line, tls);
+    }
+}
