@@ -1,16 +1,18 @@
-//! Admission by webhooks: which ones there are, whom they concern, what they answer.
+//! Admission by webhooks and policies: which there are, whom they concern, what they answer.
 //!
 //! Configurations are followed in the store and parsed once; a write walks over the parsed hooks
 //! and, if none concerns it, pays nothing else. What is built in lives in `registry::admission`.
 //! ```text
-//! built in → mutating hooks, one after the other → built in and some hooks again, if the object
-//! changed → rules of the kind → validating hooks, all at once → quotas → store
+//! built in → mutating policies and hooks, one after the other → built in and some again, if the
+//! object changed → rules of the kind → validating policies → validating hooks, all at once →
+//! quotas → store
 //! ```
 //! Source: kubernetes v1.36.3 apiserver/pkg/admission/plugin/webhook.
 
 mod config;
 mod dispatch;
 mod matching;
+mod policy;
 mod review;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use registry::Lookup;
 
 pub(crate) use dispatch::{Subject, options};
 pub(crate) use matching::Operation;
+pub(crate) use policy::Policies;
 
 use crate::Server;
 use crate::follow::Follower;
@@ -64,6 +67,19 @@ impl Hooks {
 pub(crate) fn start(server: &Arc<Server>) {
     let from = server.config.store.current_revision();
     server.hooks.store(Arc::new(Hooks::load(&server.lookup)));
+    let policies = Policies::load(&server.lookup, &Policies::default());
+    server.policies.store(Arc::new(policies));
+    for prefix in policy::PREFIXES {
+        let key = crate::object::key(&server.config.root, prefix, "", "");
+        let follower = Follower::new(server.config.store.clone(), key, from);
+        let (weak, shutdown) = (Arc::downgrade(server), server.config.shutdown.clone());
+        let followed = follower.run(weak, shutdown.clone(), |server| async move {
+            let before = server.policies.load_full();
+            let policies = Policies::load(&server.lookup, &before);
+            server.policies.store(Arc::new(policies));
+        });
+        let _detached = tasks::spawn("admission-policies", &shutdown, followed);
+    }
     for prefix in PREFIXES {
         let key = crate::object::key(&server.config.root, prefix, "", "");
         let follower = Follower::new(server.config.store.clone(), key, from);

@@ -34,11 +34,12 @@ fn version<'a>(definition: &'a Dom, name: &str) -> Option<Ref<'a>> {
         .find(|version| version.str("name") == name)
 }
 
-/// Findings of the definition's schema.
+/// Findings of the definition's schema and its rules.
 pub(crate) fn validate(
     resource: &Resource,
     view: &View,
-    dom: &mut Dom,
+    dom: &Dom,
+    old: Option<Ref<'_>>,
     errors: &mut Vec<FieldError>,
 ) {
     let Some(definition) = &resource.definition else {
@@ -48,6 +49,10 @@ pub(crate) fn validate(
         .and_then(|version| version.at(&["schema", "openAPIV3Schema"]));
     if let Some(schema) = schema {
         validate::object(dom.as_ref(), schema, errors);
+    }
+    // Rules count on values of the declared types.
+    if let Some(rules) = view.rules.as_ref().filter(|_| errors.is_empty()) {
+        rules.check(dom.as_ref(), old, errors);
     }
 }
 

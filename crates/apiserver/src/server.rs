@@ -15,7 +15,7 @@ use store::Store;
 use transport::{Body, BoxFuture, Request, Response, Service};
 
 use crate::access::{Minimal, anonymous};
-use crate::admission::Hooks;
+use crate::admission::{Hooks, Policies};
 use crate::catalog::Catalog;
 use crate::flight::Flight;
 use crate::lookup::StoreLookup;
@@ -107,6 +107,7 @@ pub struct Server {
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) lookup: StoreLookup,
     pub(crate) hooks: ArcSwap<Hooks>,
+    pub(crate) policies: ArcSwap<Policies>,
     pub(crate) outbound: Outbound,
     flight: Flight,
     authenticator: ArcSwap<Option<Arc<dyn Authenticator>>>,
@@ -134,6 +135,7 @@ impl Server {
         let server = Arc::new(Server {
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             hooks: ArcSwap::from_pointee(Hooks::default()),
+            policies: ArcSwap::from_pointee(Policies::default()),
             outbound: Outbound::new(lookup.clone()),
             flight: Flight::default(),
             lookup,
@@ -167,6 +169,14 @@ impl Server {
             server: Arc::clone(self),
             user,
         })
+    }
+
+    /// Whether any webhook or policy must be asked about writes.
+    pub(crate) fn has_hooks(&self) -> bool {
+        let hooks = self.hooks.load();
+        !hooks.mutating.is_empty()
+            || !hooks.validating.is_empty()
+            || !self.policies.load().is_empty()
     }
 
     /// The store, for caches of authenticators and authorizers.

@@ -47,23 +47,42 @@ pub(crate) async fn served(client: &Client) -> Result<(Vec<Served>, Vec<String>)
                 continue;
             }
         };
-        for resource in list.as_ref().items("resources") {
-            let name = resource.str("name");
-            if name.contains('/') {
-                continue;
-            }
-            found.push(Served {
-                gvr: Gvr::new(&group, &version, name),
-                kind: resource.str("kind").to_owned(),
-                namespaced: resource.bool("namespaced").unwrap_or(false),
-                verbs: resource
-                    .items("verbs")
-                    .filter_map(|verb| verb.as_str().map(str::to_owned))
-                    .collect(),
-            });
-        }
+        found.extend(listed(&list, &group, &version));
     }
     Ok((found, failed))
+}
+
+/// The resources of one version of a group; none, if there is no such version.
+pub(crate) async fn of_version(
+    client: &Client,
+    group: &str,
+    version: &str,
+) -> Result<Vec<Served>, Error> {
+    let path = if group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{group}/{version}")
+    };
+    match fetch(client, &path).await {
+        Ok(list) => Ok(listed(&list, group, version)),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(list: &Dom, group: &str, version: &str) -> Vec<Served> {
+    let resources = list.as_ref().items("resources");
+    let own = resources.filter(|resource| !resource.str("name").contains('/'));
+    own.map(|resource| Served {
+        gvr: Gvr::new(group, version, resource.str("name")),
+        kind: resource.str("kind").to_owned(),
+        namespaced: resource.bool("namespaced").unwrap_or(false),
+        verbs: resource
+            .items("verbs")
+            .filter_map(|verb| verb.as_str().map(str::to_owned))
+            .collect(),
+    })
+    .collect()
 }
 
 async fn fetch(client: &Client, path: &str) -> Result<Dom, Error> {

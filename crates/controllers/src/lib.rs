@@ -24,6 +24,7 @@ mod node_ranges;
 mod nodes;
 mod per_namespace;
 mod pod_garbage;
+mod policy_status;
 mod protection;
 mod quota;
 mod replicaset;
@@ -158,6 +159,11 @@ pub const CONTROLLERS: &[Controller] = &[
         name: "clusterrole-aggregation-controller",
         identity: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
         start: role_aggregation::start,
+    },
+    Controller {
+        name: "validatingadmissionpolicy-status-controller",
+        identity: "system:serviceaccount:kube-system:validatingadmissionpolicy-status-controller",
+        start: policy_status::start,
     },
     Controller {
         name: "ttl-after-finished-controller",

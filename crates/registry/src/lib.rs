@@ -14,6 +14,7 @@ mod hooks;
 pub mod rbac;
 mod resource;
 mod rows;
+pub mod rules;
 pub mod strategy;
 pub mod validation;
 mod warnings;

@@ -187,6 +187,8 @@ pub struct View {
     pub convert: Option<(Convert, Convert)>,
     /// Whether it is served (a custom resource may store what it does not serve).
     pub served: bool,
+    /// Expressions of its schema.
+    pub rules: Option<Arc<crate::rules::Rules>>,
 }
 
 impl View {
@@ -198,6 +200,7 @@ impl View {
             types: Types::Builtin,
             convert: None,
             served: true,
+            rules: None,
         }
     }
 

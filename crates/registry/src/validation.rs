@@ -15,6 +15,7 @@ pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod pod;
+pub(crate) mod policy;
 pub(crate) mod rbac;
 pub(crate) mod service;
 pub(crate) mod storage;

@@ -6,12 +6,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use api::Status;
+use cel::Value;
+use cel::admission::PER_CONDITIONS;
 use futures_util::future::join_all;
 use registry::{Lookup, View};
 use schema::Dom;
 
-use super::config::Hook;
+use super::config::{Conditions, Hook, Rule, Scope};
 use super::matching::{self, Asked, Operation};
+use super::policy::{Asking, Documents, World, request_of};
 use super::review::{self, Answer, Question};
 use crate::negotiate::Encoding;
 use crate::outbound::OutboundError;
@@ -33,6 +36,44 @@ pub(crate) struct Subject<'a> {
     pub(crate) dry_run: bool,
 }
 
+/// What conditions say.
+pub(super) enum Held {
+    Yes,
+    No,
+    /// None is false, and some cannot be evaluated.
+    Failed(String),
+}
+
+impl Conditions {
+    /// One that is false decides, whatever is wrong with others.
+    pub(super) fn hold(
+        &self,
+        documents: &Documents,
+        params: Option<&Dom>,
+        asking: &Asking<'_>,
+    ) -> Held {
+        let world = World::new(documents, params, asking, &[]);
+        let mut left = PER_CONDITIONS;
+        let mut errors: Vec<String> = Vec::new();
+        for condition in &self.0 {
+            let result = match condition {
+                Ok(program) => world.run(program, &mut left),
+                Err(error) => Err(error.clone()),
+            };
+            match result {
+                Ok(Value::Bool(true)) => {}
+                Ok(_) => return Held::No,
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.as_slice() {
+            [] => Held::Yes,
+            [one] => Held::Failed(one.clone()),
+            more => Held::Failed(format!("[{}]", more.join(", "))),
+        }
+    }
+}
+
 /// Why a hook stops a request.
 enum Stop {
     /// It could not be asked; what happens is up to its failure policy.
@@ -50,7 +91,10 @@ impl Call {
         again: &(dyn Fn(&mut Dom) -> Result<(), Status> + Sync),
     ) -> Result<(), Status> {
         let hooks = self.server.hooks.load_full();
-        if hooks.mutating.is_empty() || matching::exempt(&self.asked(subject)) {
+        let policies = self.server.policies.load_full();
+        if hooks.mutating.is_empty() && policies.mutating.is_empty()
+            || matching::exempt(&self.asked(subject))
+        {
             return Ok(());
         }
         let mut none = Dom::new();
@@ -61,15 +105,27 @@ impl Call {
         let mut asked: HashSet<String> = HashSet::new();
         let mut due: HashSet<String> = HashSet::new();
         let mut changed = false;
+        let mut by_hooks = false;
         for round in 0..2 {
+            if has
+                && self
+                    .amend(&policies.mutating, subject, new, round > 0)
+                    .await?
+            {
+                changed = true;
+                due.extend(asked.drain());
+            }
             for hook in &hooks.mutating {
                 if round > 0 && !due.contains(&hook.id) {
                     continue;
                 }
                 let object = has.then_some(&*new);
-                let Some(view) = self.concerned(hook, subject, object)? else {
+                let Some(view) = self.concerned(&hook.scope, subject, object)? else {
                     continue;
                 };
+                if !self.is_wanted(hook, subject, object, view).await? {
+                    continue;
+                }
                 let answer = match self.ask(hook, subject, object, view, true).await {
                     Ok(answer) => answer,
                     Err(stop) => match stopped(hook, stop) {
@@ -87,6 +143,7 @@ impl Call {
                     let next = self.patched(subject, new, view, &patch).await?;
                     if !next.equal(next.root(), new, new.root()) {
                         changed = true;
+                        by_hooks = true;
                         due.extend(asked.drain());
                         *new = next;
                     }
@@ -103,7 +160,7 @@ impl Call {
             if !new.equal(new.root(), &before, before.root()) {
                 due.extend(asked.drain());
             }
-            if due.is_empty() {
+            if due.is_empty() && !by_hooks {
                 break;
             }
         }
@@ -117,12 +174,15 @@ impl Call {
         new: Option<&Dom>,
     ) -> Result<(), Status> {
         let hooks = self.server.hooks.load_full();
+        self.enforce(subject, new).await?;
         if hooks.validating.is_empty() || matching::exempt(&self.asked(subject)) {
             return Ok(());
         }
         let mut concerned: Vec<(&Arc<Hook>, &View)> = Vec::new();
         for hook in &hooks.validating {
-            if let Some(view) = self.concerned(hook, subject, new)? {
+            if let Some(view) = self.concerned(&hook.scope, subject, new)?
+                && self.is_wanted(hook, subject, new, view).await?
+            {
                 concerned.push((hook, view));
             }
         }
@@ -185,7 +245,7 @@ impl Call {
         self.approve(&subject, Some(options)).await
     }
 
-    fn asked<'a>(&'a self, subject: &Subject<'a>) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, subject: &Subject<'a>) -> Asked<'a> {
         Asked {
             operation: subject.operation,
             group: &self.info.group,
@@ -196,38 +256,51 @@ impl Call {
         }
     }
 
-    /// The view in which the hook wants the object; none: the request does not concern it.
-    fn concerned(
+    /// The view in which a hook or policy wants the object; none: the request does not concern it.
+    pub(super) fn concerned(
         &self,
-        hook: &Hook,
+        scope: &Scope,
         subject: &Subject<'_>,
         new: Option<&Dom>,
     ) -> Result<Option<&View>, Status> {
         let asked = self.asked(subject);
-        let fits = |asked: &Asked<'_>| {
-            let mut rules = hook.rules.iter();
-            rules.any(|rule| matching::concerns(rule, asked))
+        let fits = |rules: &[Rule], asked: &Asked<'_>| {
+            let mut rules = rules.iter();
+            rules.any(|rule| {
+                let named = rule.names.is_empty() || rule.names.iter().any(|n| n == subject.name);
+                named && matching::concerns(rule, asked)
+            })
         };
-        let mut view = fits(&asked).then(|| self.view());
-        if view.is_none() && hook.equivalent && subject.foreign.is_none() {
-            view = self.resource().views.iter().find(|view| {
-                view.served
-                    && fits(&Asked {
-                        group: &view.group,
-                        version: &view.version,
-                        ..asked
-                    })
-            });
+        let view_of = |rules: &[Rule]| {
+            let view = fits(rules, &asked).then(|| self.view());
+            if view.is_some() || !scope.equivalent || subject.foreign.is_some() {
+                return view;
+            }
+            self.resource().views.iter().find(|view| {
+                let asked = Asked {
+                    group: &view.group,
+                    version: &view.version,
+                    ..asked
+                };
+                view.served && fits(rules, &asked)
+            })
+        };
+        if view_of(&scope.excluded).is_some() {
+            return Ok(None);
         }
+        let view = match &scope.rules {
+            Some(rules) => view_of(rules),
+            None => Some(self.view()),
+        };
         let Some(view) = view else { return Ok(None) };
         let own = subject.foreign.is_none();
         let old = subject.old.map(Dom::as_ref);
         let new = new.map(Dom::as_ref);
-        if !hook.namespaces.is_empty() {
+        if !scope.namespaces.is_empty() {
             let core = asked.group.is_empty();
             let labels = if core && asked.resource == "namespaces" {
                 new.or(old)
-                    .is_none_or(|object| api::meta::of(object).matches(&hook.namespaces))
+                    .is_none_or(|object| api::meta::of(object).matches(&scope.namespaces))
             } else if asked.namespace.is_empty() {
                 true
             } else {
@@ -235,25 +308,90 @@ impl Call {
                 let lookup = &self.server.lookup;
                 let found = lookup.get("namespaces", "", asked.namespace);
                 let found = found.ok_or_else(|| Status::not_found(&gr, asked.namespace))?;
-                api::meta::of(found.as_ref()).matches(&hook.namespaces)
+                api::meta::of(found.as_ref()).matches(&scope.namespaces)
             };
             if !labels {
                 return Ok(None);
             }
         }
         let old = old.filter(|_| own || new.is_none());
-        if !matching::selects(&hook.objects, new, old) {
+        if !matching::selects(&scope.objects, new, old) {
             return Ok(None);
         }
-        if !hook.conditions.is_empty() {
-            if hook.ignores_failure {
-                tracing::warn!(name = hook.name, "match conditions cannot be evaluated");
-                return Ok(None);
-            }
-            let cause = "match conditions cannot be evaluated";
-            return Err(Status::forbidden(&self.gr(), subject.name, cause));
-        }
         Ok(Some(view))
+    }
+
+    /// Whether the conditions of a hook hold.
+    async fn is_wanted(
+        &self,
+        hook: &Hook,
+        subject: &Subject<'_>,
+        new: Option<&Dom>,
+        view: &View,
+    ) -> Result<bool, Status> {
+        if hook.conditions.is_empty() {
+            return Ok(true);
+        }
+        let mut documents = self.documents(subject, new, view).await?;
+        documents.namespace = None;
+        match hook
+            .conditions
+            .hold(&documents, None, &Asking::new(self, subject))
+        {
+            Held::Yes => Ok(true),
+            Held::No => Ok(false),
+            Held::Failed(_) if hook.ignores_failure => Ok(false),
+            Held::Failed(cause) => Err(Status::forbidden(&self.gr(), subject.name, &cause)),
+        }
+    }
+
+    /// What expressions see of the request.
+    pub(super) async fn documents(
+        &self,
+        subject: &Subject<'_>,
+        new: Option<&Dom>,
+        view: &View,
+    ) -> Result<Documents, Status> {
+        let resource = self.resource();
+        let kind_in = |view: &View| match subject.foreign {
+            Some(gvk) => gvk.clone(),
+            None => resource.gvk(view),
+        };
+        let review = review::ask(&Question {
+            review: "v1",
+            uid: "",
+            gvk: &kind_in(view),
+            gvr: &resource.gvr(view),
+            asked_gvk: &kind_in(self.view()),
+            asked_gvr: &resource.gvr(self.view()),
+            subresource: subject.subresource,
+            name: subject.name,
+            namespace: self.namespace_of(subject),
+            operation: subject.operation.as_str(),
+            user: &self.user,
+            object: None,
+            old: None,
+            dry_run: subject.dry_run,
+            options: subject.options,
+        });
+        let mut documents = Documents {
+            request: request_of(&review),
+            ..Documents::default()
+        };
+        let old = subject.old.filter(|_| subject.foreign.is_none());
+        for (dom, slot) in [(new, &mut documents.object), (old, &mut documents.old)] {
+            if let Some(dom) = dom {
+                let json = self.render(subject, dom, view).await?;
+                let parsed = Dom::parse_json(&json);
+                *slot = Some(parsed.map_err(|error| Status::internal(&error.to_string()))?);
+            }
+        }
+        let namespace = &self.info.namespace;
+        let itself = self.info.group.is_empty() && self.info.resource == "namespaces";
+        if !namespace.is_empty() && !itself {
+            documents.namespace = self.server.lookup.get("namespaces", "", namespace);
+        }
+        Ok(documents)
     }
 
     async fn render(
@@ -389,6 +527,16 @@ impl Call {
         let json = self.render(subject, object, view).await?;
         let mut dom = Dom::parse_json(&json).map_err(|error| internal(&error))?;
         schema::patch::json_patch(&mut dom, patch).map_err(|error| internal(&error.message))?;
+        self.back(subject, view, &dom).await
+    }
+
+    /// A changed document of a view in the stored view again.
+    pub(super) async fn back(
+        &self,
+        subject: &Subject<'_>,
+        view: &View,
+        dom: &Dom,
+    ) -> Result<Dom, Status> {
         let json = dom.to_json(dom.root());
         let (types, gvk) = match subject.foreign {
             Some(gvk) => {

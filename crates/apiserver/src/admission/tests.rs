@@ -20,6 +20,7 @@ fn rule(text: &str) -> Rule {
         versions: next(),
         resources: next(),
         scope: next().remove(0),
+        names: Vec::new(),
     }
 }
 

@@ -63,6 +63,9 @@ pub(super) fn row(definition: &Dom) -> Option<Resource> {
             types: Types::Custom(Arc::new(table), ty),
             convert: None,
             served: version.bool("served") == Some(true),
+            rules: version
+                .at(&["schema", "openAPIV3Schema"])
+                .and_then(registry::rules::compile),
         });
     }
     if views.is_empty() {

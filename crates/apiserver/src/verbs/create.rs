@@ -210,7 +210,7 @@ impl Call {
             registry::validation::metadata(self.resource(), dom.as_ref(), &mut errors);
             (strategy.validate)(dom.as_ref(), &mut errors);
             (strategy.validate_create)(dom.as_ref(), &mut errors);
-            crate::custom::validate(self.resource(), self.view(), dom, &mut errors);
+            crate::custom::validate(self.resource(), self.view(), dom, None, &mut errors);
             let name = meta::of(dom.as_ref()).name().to_owned();
             if !errors.is_empty() {
                 return Err(Status::invalid(
@@ -235,9 +235,9 @@ impl Call {
 
     /// The options as hooks see them; made only when there are hooks.
     pub(crate) fn given_options(&self, kind: &str, options: &WriteOptions) -> Option<Dom> {
-        let hooks = self.server.hooks.load();
-        let none = hooks.mutating.is_empty() && hooks.validating.is_empty();
-        (!none).then(|| hooks::options(kind, options))
+        self.server
+            .has_hooks()
+            .then(|| hooks::options(kind, options))
     }
 
     /// Roles and bindings give no more than their author has.

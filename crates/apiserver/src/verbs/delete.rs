@@ -104,11 +104,9 @@ impl Call {
 
     /// Asks the hooks about a delete.
     async fn admit_removal(&self, name: &str, options: &DeleteOptions) -> Result<(), Status> {
-        let hooks = self.server.hooks.load();
-        if hooks.mutating.is_empty() && hooks.validating.is_empty() {
+        if !self.server.has_hooks() {
             return Ok(());
         }
-        drop(hooks);
         let current = self.read(name)?;
         let old = object::parse(&current.value, current.revision);
         let given = options.document();

@@ -322,10 +322,10 @@ impl Call {
             errors.extend(errors.clone());
             if status {
                 (strategy.validate_status)(new.as_ref(), old, &mut errors);
-                crate::custom::validate(self.resource(), self.view(), new, &mut errors);
+                crate::custom::validate(self.resource(), self.view(), new, Some(old), &mut errors);
             } else {
                 (strategy.validate)(new.as_ref(), &mut errors);
-                crate::custom::validate(self.resource(), self.view(), new, &mut errors);
+                crate::custom::validate(self.resource(), self.view(), new, Some(old), &mut errors);
                 if subresource.is_empty() || subresource == "scale" {
                     (strategy.validate_update)(new.as_ref(), old, &mut errors);
                 }

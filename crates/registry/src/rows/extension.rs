@@ -4,7 +4,7 @@ use crate::columns;
 use crate::defaults;
 use crate::resource::Resource;
 use crate::strategy::Strategy;
-use crate::validation::{extension, rbac};
+use crate::validation::{extension, policy, rbac};
 
 fn admission(plural: &'static str, kind: &'static str) -> Resource {
     Resource::cluster("admissionregistration.k8s.io", "v1", plural, kind).category("api-extensions")
@@ -13,16 +13,14 @@ fn admission(plural: &'static str, kind: &'static str) -> Resource {
 pub(super) fn rows() -> Vec<Resource> {
     let group = "rbac.authorization.k8s.io";
     let segment = api::names::name_is_path_segment;
-    let policy = Strategy {
+    let family = Strategy {
         default: defaults::admission_policy,
-        validate: extension::policy,
         unconditional_update: false,
         generation: true,
         ..Strategy::DEFAULT
     };
     let binding = Strategy {
         default: defaults::admission_binding,
-        validate: extension::policy_binding,
         unconditional_update: false,
         generation: true,
         ..Strategy::DEFAULT
@@ -79,22 +77,34 @@ pub(super) fn rows() -> Vec<Resource> {
         admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy")
             .status()
             .columns(columns::validating_policy())
-            .strategy(policy),
+            .strategy(Strategy {
+                validate: policy::validating,
+                ..family
+            }),
         admission(
             "validatingadmissionpolicybindings",
             "ValidatingAdmissionPolicyBinding",
         )
         .columns(columns::admission_binding())
-        .strategy(binding),
+        .strategy(Strategy {
+            validate: policy::validating_binding,
+            ..binding
+        }),
         admission("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
             .columns(columns::mutating_policy())
-            .strategy(policy),
+            .strategy(Strategy {
+                validate: policy::mutating,
+                ..family
+            }),
         admission(
             "mutatingadmissionpolicybindings",
             "MutatingAdmissionPolicyBinding",
         )
         .columns(columns::admission_binding())
-        .strategy(binding),
+        .strategy(Strategy {
+            validate: policy::mutating_binding,
+            ..binding
+        }),
         Resource::cluster(
             "apiextensions.k8s.io",
             "v1",

@@ -1,4 +1,4 @@
-//! Webhooks, admission policies, custom resource definitions, API services.
+//! Webhooks, custom resource definitions, API services.
 //!
 //! Source: kubernetes v1.36.3 pkg/apis/admissionregistration/validation;
 //! apiextensions-apiserver v0.36.3 pkg/apis/apiextensions/validation.
@@ -6,7 +6,7 @@
 use api::{FieldError, Path, names};
 use schema::{Dom, Ref};
 
-use super::{Errors, immutable, one_of, required};
+use super::{Errors, immutable, one_of, policy, required};
 use crate::hooks::Context;
 
 pub(crate) fn webhooks(object: Ref<'_>, errors: &mut Errors) {
@@ -45,6 +45,7 @@ pub(crate) fn webhooks(object: Ref<'_>, errors: &mut Errors) {
                 detail,
             ));
         }
+        policy::conditions(hook, false, &path, errors);
         if let Some(seconds) = hook.int("timeoutSeconds")
             && !(1..=30).contains(&seconds)
         {
@@ -55,26 +56,6 @@ pub(crate) fn webhooks(object: Ref<'_>, errors: &mut Errors) {
                 detail,
             ));
         }
-    }
-}
-
-pub(crate) fn policy(object: Ref<'_>, errors: &mut Errors) {
-    let at = Path::new("spec");
-    match object.get("spec") {
-        Some(spec) => {
-            if spec.get("matchConstraints").is_none() {
-                errors.push(FieldError::required(&at.child("matchConstraints"), ""));
-            }
-            one_of(spec, "failurePolicy", &["Fail", "Ignore"], &at, errors);
-        }
-        None => errors.push(FieldError::required(&at, "")),
-    }
-}
-
-pub(crate) fn policy_binding(object: Ref<'_>, errors: &mut Errors) {
-    let at = Path::new("spec");
-    if let Some(spec) = object.get("spec") {
-        required(spec, "policyName", &at, errors);
     }
 }
 
@@ -169,6 +150,7 @@ pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
         None => errors.push(FieldError::required(&names_at, "")),
     }
     let versions = at.child("versions");
+    rules(spec, &at, errors);
     let mut storage = 0;
     for (index, version) in spec.items("versions").enumerate() {
         let path = versions.index(index);
@@ -201,6 +183,32 @@ pub(crate) fn definition(object: Ref<'_>, errors: &mut Errors) {
             api::BadValue::Raw(shown),
             detail,
         ));
+    }
+}
+
+/// Expressions of schemas; upstream names one schema that all versions share by the place that it
+/// had in v1beta1.
+fn rules(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
+    let schemas = || {
+        spec.items("versions")
+            .map(|v| v.at(&["schema", "openAPIV3Schema"]))
+    };
+    let first = schemas().next().flatten();
+    let shared = schemas().all(|schema| match (first, schema) {
+        (Some(first), Some(schema)) => first.equal(schema),
+        _ => false,
+    });
+    for (index, schema) in schemas().enumerate() {
+        let Some(schema) = schema else { continue };
+        let at = if shared {
+            at.child("validation")
+        } else {
+            at.child("versions").index(index).child("schema")
+        };
+        crate::rules::findings(schema, true, &at.child("openAPIV3Schema"), errors);
+        if shared {
+            break;
+        }
     }
 }
 
