@@ -4,6 +4,7 @@ mod bad_input;
 mod basics;
 mod harness;
 mod lists;
+mod policies;
 mod streams;
 mod unauthenticated;
 mod webhooks;

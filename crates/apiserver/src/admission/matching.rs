@@ -75,6 +75,11 @@ pub(crate) fn exempt(asked: &Asked<'_>) -> bool {
     asked.group == "admissionregistration.k8s.io" && KINDS.contains(&asked.resource)
 }
 
+/// Policies and their bindings, which no policy may lock.
+pub(crate) fn is_policy(asked: &Asked<'_>) -> bool {
+    exempt(asked) && asked.resource.contains("admissionpolic")
+}
+
 /// Whether one of the objects has the labels.
 pub(crate) fn selects(
     selector: &api::labels::Selector,

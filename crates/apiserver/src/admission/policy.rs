@@ -161,7 +161,7 @@ impl Binding {
 impl Compiled {
     fn of(policy: Ref<'_>) -> Compiled {
         let own = api::meta::of(policy);
-        let spec = policy.get("spec").unwrap_or_else(Ref::null);
+        let spec = policy.get("spec").unwrap_or(Ref::null());
         let kind = spec.get("paramKind").filter(|kind| !kind.is_null());
         let base = env(kind.is_some(), true).with_patches();
         let mut variables = Vec::new();
@@ -208,7 +208,7 @@ impl Compiled {
             uid: own.uid().to_owned(),
             generation: own.generation(),
             name: own.name().to_owned(),
-            scope: Scope::of_policy(spec.get("matchConstraints").unwrap_or_else(Ref::null)),
+            scope: Scope::of_policy(spec.get("matchConstraints").unwrap_or(Ref::null())),
             ignores_failure: spec.str("failurePolicy") == "Ignore",
             param_kind: kind.map(|kind| {
                 (
