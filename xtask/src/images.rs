@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) use layer::Layer;
 pub(crate) use layout::{Config, Layout};
-pub(crate) use rootfs::busybox;
+pub(crate) use rootfs::{busybox, mirror};
 
 use crate::tool::{command, say};
 

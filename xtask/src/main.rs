@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask clients|codegen|conformance|differential|fuzz|images|nodeapi`.
+//! Automation: `cargo xtask clients|codegen|conformance|differential|fuzz|images|nodeapi|vm`.
 
 mod clients;
 mod cluster;
@@ -9,6 +9,7 @@ mod fuzz;
 mod images;
 mod nodeapi;
 mod tool;
+mod vm;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -20,9 +21,10 @@ fn main() -> anyhow::Result<()> {
         Some("fuzz") => fuzz::run(arguments),
         Some("images") => images::run(),
         Some("nodeapi") => nodeapi::run(),
+        Some("vm") => vm::run(arguments),
         other => {
             anyhow::bail!(
-                "unknown task {other:?}; known: clients, codegen [--check], conformance, differential, fuzz, images, nodeapi"
+                "unknown task {other:?}; known: clients, codegen [--check], conformance, differential, fuzz, images, nodeapi, vm"
             )
         }
     }

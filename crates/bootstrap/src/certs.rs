@@ -2,9 +2,11 @@
 //!
 //! Everything missing is made, everything there is kept, so that a killed `up` is completed and a
 //! resumed cluster keeps its identities. The control plane's folder belongs to its own user; a
-//! node's files lie in its data folder, of which the node sees nothing else.
+//! node's files lie in its data folder, of which the node sees nothing else. The `_in` forms make the
+//! same keys for a machine (`install`).
 //! Source: kubernetes v1.36 cmd/kubeadm/app/{constants,phases/certs} (names, subjects).
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use base::{Clock, SystemClock};
@@ -49,13 +51,22 @@ pub(crate) fn folder(place: &Place) -> PathBuf {
     place.join("pki")
 }
 
-/// Makes what is missing of the control plane's keys.
+/// Makes what is missing of the control plane's keys of a local cluster.
 pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
+    let addresses = [
+        state.ranges.kubernetes_service().into(),
+        state.ranges.api_address().into(),
+    ];
+    ensure_in(&folder(place), &addresses, (state.uid, state.uid))
+}
+
+/// Makes what is missing of the control plane's keys in the folder `own`, for an API that is
+/// reached by `addresses`, and gives them to `owner` (user, group).
+pub(crate) fn ensure_in(own: &Path, addresses: &[IpAddr], owner: (u32, u32)) -> Result<(), Error> {
     let now = SystemClock.now();
-    let own = folder(place);
-    files::folder(&own, 0o700)?;
-    let ca = ensure_ca(&own, CA, "kubernetes", now)?;
-    let front = ensure_ca(&own, FRONT_PROXY_CA, "front-proxy-ca", now)?;
+    files::folder(own, 0o700)?;
+    let ca = ensure_ca(own, CA, "kubernetes", now)?;
+    let front = ensure_ca(own, FRONT_PROXY_CA, "front-proxy-ca", now)?;
 
     let mut names: Vec<String> = [
         "kubernetes",
@@ -70,8 +81,7 @@ pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
     if Path::new("/proc/net/if_inet6").exists() {
         names.push("::1".to_owned());
     }
-    names.push(state.ranges.kubernetes_service().to_string());
-    names.push(state.ranges.api_address().to_string());
+    names.extend(addresses.iter().map(ToString::to_string));
     names.push(
         rustix::system::uname()
             .nodename()
@@ -79,7 +89,7 @@ pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
             .into_owned(),
     );
     let profile = Profile::server("kube-apiserver", names.iter().map(String::as_str));
-    ensure_identity(&own, API_SERVER, &ca, &profile, now)?;
+    ensure_identity(own, API_SERVER, &ca, &profile, now)?;
 
     // No CA of its own for the cluster-admins group: the binding comes with the bootstrap roles.
     let clients: [(&str, &str, &[&str]); 4] = [
@@ -98,52 +108,65 @@ pub(crate) fn ensure(place: &Place, state: &State) -> Result<(), Error> {
     ];
     for (file, cn, groups) in clients {
         let profile = Profile::client(cn, groups.iter().copied());
-        ensure_identity(&own, file, &ca, &profile, now)?;
+        ensure_identity(own, file, &ca, &profile, now)?;
     }
     let profile = Profile::client("front-proxy-client", []);
-    ensure_identity(&own, FRONT_PROXY_CLIENT, &front, &profile, now)?;
-    ensure_signing_key(&own)?;
-    hand_over(&own, state.uid)
+    ensure_identity(own, FRONT_PROXY_CLIENT, &front, &profile, now)?;
+    ensure_signing_key(own)?;
+    hand_over(own, owner)
 }
 
-/// Makes what is missing of a node's keys.
+/// Makes what is missing of a local node's keys.
 pub(crate) fn ensure_node(place: &Place, state: &State, index: usize) -> Result<(), Error> {
-    let now = SystemClock.now();
     let name = &state.nodes[index];
-    let ca = &pki::files::load_ca(&folder(place), CA).map_err(pki_error("read", CA))?;
     let own = node::folder(place, name).join("data").join("pki");
-    files::folder(&own, 0o700)?;
+    let address = state.ranges.node_address(index).into();
+    ensure_node_in(&folder(place), &own, name, address)
+}
+
+/// Makes what is missing of the keys of node `name` in the folder `own`, signed by the CA in
+/// `authority`.
+pub(crate) fn ensure_node_in(
+    authority: &Path,
+    own: &Path,
+    name: &str,
+    address: IpAddr,
+) -> Result<(), Error> {
+    let now = SystemClock.now();
+    let ca = &pki::files::load_ca(authority, CA).map_err(pki_error("read", CA))?;
+    files::folder(own, 0o700)?;
     let cn = format!("system:node:{name}");
     let profile = Profile::client(&cn, ["system:nodes"]);
-    ensure_identity(&own, KUBELET_CLIENT, ca, &profile, now)?;
+    ensure_identity(own, KUBELET_CLIENT, ca, &profile, now)?;
     // The account that upstream's DNS pods have; its rights are the role system:coredns.
     let groups = [
         "system:serviceaccounts",
         "system:serviceaccounts:kube-system",
     ];
     let profile = Profile::client("system:serviceaccount:kube-system:coredns", groups);
-    ensure_identity(&own, DNS_CLIENT, ca, &profile, now)?;
+    ensure_identity(own, DNS_CLIENT, ca, &profile, now)?;
     // The user of the role binding system:node-proxier.
     let profile = Profile::client("system:kube-proxy", []);
-    ensure_identity(&own, PROXY_CLIENT, ca, &profile, now)?;
+    ensure_identity(own, PROXY_CLIENT, ca, &profile, now)?;
     let profile = Profile {
         cn,
         organizations: vec!["system:nodes".to_owned()],
-        sans: vec![
-            San::Dns(name.clone()),
-            San::Ip(state.ranges.node_address(index).into()),
-        ],
+        sans: vec![San::Dns(name.to_owned()), San::Ip(address)],
         usages: vec![Usage::Server],
         lifetime: YEAR,
     };
-    ensure_identity(&own, KUBELET, ca, &profile, now)?;
+    ensure_identity(own, KUBELET, ca, &profile, now)?;
     pki::files::save(&own.join("ca.crt"), ca.cert_pem()).map_err(pki_error("write", "ca.crt"))
 }
 
 /// The administrator's certificate, its key and the CA's certificate, as PEM.
 pub(crate) fn admin(place: &Place) -> Result<(Identity, String), Error> {
-    let own = folder(place);
-    let identity = pki::files::load_identity(&own, ADMIN).map_err(pki_error("read", ADMIN))?;
+    admin_in(&folder(place))
+}
+
+/// The same of the keys in the folder `own`.
+pub(crate) fn admin_in(own: &Path) -> Result<(Identity, String), Error> {
+    let identity = pki::files::load_identity(own, ADMIN).map_err(pki_error("read", ADMIN))?;
     let ca = pki::files::load(&own.join("ca.crt")).map_err(pki_error("read", CA))?;
     Ok((identity, ca))
 }
@@ -187,12 +210,12 @@ fn ensure_signing_key(folder: &Path) -> Result<(), Error> {
 }
 
 /// Gives the folder and its files to the control plane's user.
-fn hand_over(folder: &Path, uid: u32) -> Result<(), Error> {
+fn hand_over(folder: &Path, (uid, gid): (u32, u32)) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(Error::file("list", folder))? {
         let path = entry.map_err(Error::file("list", folder))?.path();
-        files::give(&path, uid, uid)?;
+        files::give(&path, uid, gid)?;
     }
-    files::give(folder, uid, uid)
+    files::give(folder, uid, gid)
 }
 
 fn pki_error(operation: &'static str, object: &str) -> impl FnOnce(pki::PkiError) -> Error {

@@ -182,6 +182,25 @@ pub enum Error {
     /// Something could not be removed: everything that is left.
     #[error("left behind: {}", .0.join(", "))]
     Left(Vec<String>),
+    /// Nothing was installed on this machine.
+    #[error("nothing is installed on this machine; `transom clusters` lists local clusters")]
+    NotInstalled,
+    /// systemd's tool did not do as asked.
+    #[error("systemctl {words}: {output}")]
+    Systemctl {
+        /// Its arguments.
+        words: String,
+        /// What it said.
+        output: String,
+    },
+    /// A service did not begin to serve.
+    #[error("{unit} did not listen within {seconds} s; `journalctl -u {unit}` says why")]
+    NotServing {
+        /// The unit.
+        unit: String,
+        /// How long we waited.
+        seconds: u64,
+    },
     /// The node's init could not be started.
     #[error("start node {node}")]
     Node {

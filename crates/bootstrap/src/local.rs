@@ -193,6 +193,7 @@ fn check(up: &Up, place: &Place, program: &Path, progress: Progress<'_>) -> Resu
         port: port.filter(|_| !running),
         cgroup: place.cgroup(),
         program: program.to_owned(),
+        installed: false,
     });
     match decide(up, place) {
         Ok(_) => {}

@@ -36,6 +36,9 @@ pub struct Subject {
     pub cgroup: String,
     /// The program that server and agents run.
     pub program: PathBuf,
+    /// For services of the machine: pods' links are in its own network, and chains of others get no
+    /// rule of ours.
+    pub installed: bool,
 }
 
 /// A kernel feature that was tried.
@@ -104,13 +107,21 @@ pub(crate) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
         ));
     }
     findings.extend(kernel(facts));
-    findings.extend(facts.chains.iter().filter_map(dropping_chain));
+    let links = match subject.installed {
+        true => "tr",
+        false => "trh",
+    };
+    let chains = facts.chains.iter();
+    let chains = chains.filter(|chain| subject.installed || !crate::host::admission::admits(chain));
+    findings.extend(chains.filter_map(|chain| dropping_chain(chain, links)));
     if facts.legacy_filter {
         let finding = Finding::new(
             "iptables-legacy",
             "has a filter table, which may drop what pods send out",
-            "if they cannot get out: iptables-legacy -I FORWARD -i trh+ -j ACCEPT and \
-             iptables-legacy -I FORWARD -o trh+ -j ACCEPT",
+            format_args!(
+                "if they cannot get out: iptables-legacy -I FORWARD -i {links}+ -j ACCEPT and \
+                 iptables-legacy -I FORWARD -o {links}+ -j ACCEPT"
+            ),
         );
         findings.push(finding.warning());
     }
@@ -195,12 +206,12 @@ fn kernel(facts: &Facts) -> Vec<Finding> {
 }
 
 /// A foreign chain that drops by default is not overruled by any other nft chain. Those of
-/// iptables get a rule of ours (`host::admission`); others are their owner's to change.
-fn dropping_chain(chain: &BaseChain) -> Option<Finding> {
+/// iptables get a rule of ours (`host::admission`) for a local cluster; others are their owner's to
+/// change. `links` is how the names begin that packets of pods come by.
+fn dropping_chain(chain: &BaseChain, links: &str) -> Option<Finding> {
     let foreign = chain.drops
         && matches!(chain.table.family, Family::Inet | Family::Ip)
-        && !chain.table.name.starts_with("transom-")
-        && !crate::host::admission::admits(chain);
+        && !chain.table.name.starts_with("transom-");
     let cause = if !foreign {
         return None;
     } else if chain.hook == Hook::Forward as u32 {
@@ -211,7 +222,7 @@ fn dropping_chain(chain: &BaseChain) -> Option<Finding> {
         return None;
     };
     let object = format!("nft chain {} {}", chain.table, chain.name);
-    let next = "accept links named trh* there";
+    let next = format!("accept links named {links}* there");
     Some(Finding::new(object, cause, next).warning())
 }
 

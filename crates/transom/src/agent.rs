@@ -43,6 +43,9 @@ async fn serve(config: AgentConfig) -> Result<()> {
     let ca = read(&config.ca_file)?;
     let (certificate, key) = (&config.client_cert_file, &config.client_key_file);
     let client = connection::connect(&config, &ca, certificate, key, "transom-kubelet")?;
+    if config.host_network.is_none() {
+        bootstrap::install::settings().context("prepare the machine's network")?;
+    }
     let network = network::Network::open(network::Config {
         folder: config.data_dir.join("network"),
         ranges: config.pod_ranges.clone(),

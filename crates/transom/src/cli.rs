@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::{agent, demo, hello, images, inbox, local, logs, lookup, server, status};
+use crate::{agent, demo, hello, images, inbox, install, local, logs, lookup, server, status};
 
 /// A whole Kubernetes in one binary.
 #[derive(Parser)]
@@ -42,8 +42,13 @@ enum Applet {
         #[command(subcommand)]
         action: ImageAction,
     },
+    /// Make this machine a cluster of one node whose services systemd keeps, or bring it to this
+    /// program's version.
+    Install(Install),
+    /// Remove what `install` made, with all pods and their data.
+    Uninstall,
     /// Start a local cluster of three nodes and show a Deployment that is updated under load.
-    Demo(Named),
+    Demo(Demo),
     /// A small client.
     Kubectl(Kubectl),
     /// Run the control plane.
@@ -99,6 +104,35 @@ pub(crate) struct Up {
     /// Return once the API listens, without waiting for the nodes.
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Install {
+    /// Name of the node; this machine's when absent.
+    #[arg(long)]
+    pub(crate) node_name: Option<String>,
+    /// Address of this machine for nodes and pods; that of its way out when absent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) node_address: Option<std::net::Ipv4Addr>,
+    /// Port of the API; 6443 when absent.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) api_port: Option<u16>,
+    /// Addresses of pods, such as 10.244.0.0/16; a range that no route of this machine meets when
+    /// absent.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) pod_range: Option<String>,
+    /// Addresses of Services, such as 10.96.0.0/16; chosen likewise when absent.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) service_range: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// On the cluster that `install` made of this machine instead.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) installed: bool,
 }
 
 #[derive(Args, Clone)]
@@ -256,7 +290,10 @@ pub(crate) fn run() -> Result<ExitCode> {
         Applet::Logs(logs) => logs::run(&logs)?,
         Applet::Node { action } => return node(&action),
         Applet::Image { action } => image(&action)?,
-        Applet::Demo(named) => demo::run(&named)?,
+        Applet::Install(request) => install::install(&request)?,
+        Applet::Uninstall => install::uninstall()?,
+        Applet::Demo(request) if request.installed => demo::run_installed()?,
+        Applet::Demo(request) => demo::run(&request.named)?,
         Applet::Kubectl(kubectl) => local::kubectl(&kubectl)?,
         Applet::Server(configured) => server::run(&configured.config)?,
         Applet::Agent(configured) => agent::run(&configured.config)?,

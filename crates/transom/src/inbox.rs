@@ -53,7 +53,8 @@ pub(crate) fn import(name: &str, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-fn put(inbox: &Path, archive: &Path) -> Result<String> {
+/// Puts an archive into a node's inbox and waits for the references that it brought.
+pub(crate) fn put(inbox: &Path, archive: &Path) -> Result<String> {
     fs::create_dir_all(inbox).with_context(|| format!("create {}", inbox.display()))?;
     let mut random = [0; 8];
     base::Rng::fill_secret(&mut random);

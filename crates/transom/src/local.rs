@@ -1,6 +1,6 @@
 //! The commands of local clusters.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -45,15 +45,24 @@ pub(crate) fn bring_up(up: &Up) -> Result<Cluster> {
 
 /// Follows the Node objects until all of the cluster's are Ready.
 pub(crate) fn wait_for_nodes(cluster: &Cluster) -> Result<()> {
-    let connection = kubectl::connect(&cluster.admin_kubeconfig, None)?;
     let wanted: Vec<String> = cluster.nodes.iter().map(|node| node.name.clone()).collect();
+    let first = cluster.nodes.first();
+    let log = first.map(|node| node.log.display().to_string());
+    wait_for(&wanted, &cluster.admin_kubeconfig, &log.unwrap_or_default())
+}
+
+/// Follows the Node objects until those that are wanted are Ready; `log` says why they are not.
+pub(crate) fn wait_for(wanted: &[String], kubeconfig: &Path, log: &str) -> Result<()> {
+    let connection = kubectl::connect(kubeconfig, None)?;
     progress(&format!("waiting for {} node(s)", wanted.len()));
     runtime()?.block_on(async {
         let shutdown = base::Shutdown::new();
         let changed = std::sync::Arc::new(tokio::sync::Notify::new());
         let wake = changed.clone();
         let nodes = client::Reflector::new(
-            connection.client.resource(&api::Gvr::new("", "v1", "nodes")),
+            connection
+                .client
+                .resource(&api::Gvr::new("", "v1", "nodes")),
             client::ListOptions::default(),
             client::Cache::new(Vec::new()),
         )
@@ -76,9 +85,8 @@ pub(crate) fn wait_for_nodes(cluster: &Cluster) -> Result<()> {
         shutdown.trigger();
         if outcome.is_err() {
             bail!(
-                "the nodes of cluster {} are not Ready after {READY_WITHIN:?}: see {} and `transom kubectl get nodes`",
-                cluster.name,
-                cluster.nodes.first().map(|node| node.log.display().to_string()).unwrap_or_default()
+                "{} not Ready after {READY_WITHIN:?}: see {log} and `transom kubectl get nodes`",
+                wanted.join(", ")
             );
         }
         Ok(())

@@ -8,6 +8,7 @@ mod demo;
 mod hello;
 mod images;
 mod inbox;
+mod install;
 mod local;
 mod logs;
 mod lookup;

@@ -175,7 +175,7 @@ fn unpack(work: &Path, name: &str, packages: &str) -> Result<(PathBuf, bool)> {
 }
 
 /// The mirror of the machine's own apt.
-fn mirror(work: &Path) -> Result<String> {
+pub(crate) fn mirror(work: &Path) -> Result<String> {
     let output = command("apt-get", work)
         .args([
             "indextargets",

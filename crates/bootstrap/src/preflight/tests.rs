@@ -32,6 +32,7 @@ fn this_machine() {
         port: None,
         cgroup: "/transom-preflight-test".into(),
         program: "/proc/self/exe".into(),
+        installed: false,
     };
     assert_eq!(findings(&subject), "");
     assert!(!folder.path().join("a").exists());
@@ -48,6 +49,7 @@ fn obstacles() {
         port: Some(port),
         cgroup: "/transom-preflight-test-2".into(),
         program: "/absent".into(),
+        installed: false,
     };
     let expected = format!(
         "port 127.0.0.1:{port}: Address already in use (os error 98); stop what listens there, or \
@@ -74,6 +76,7 @@ fn check_lack(change: impl FnOnce(&mut Facts), expect: Expect) {
         port: Some(6443),
         cgroup: "/transom-default".into(),
         program: "/usr/bin/transom".into(),
+        installed: false,
     };
     let lines: Vec<String> = judge(&subject, &facts)
         .iter()
