@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential fuzz fuzz-corpus
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential fuzz fuzz-corpus vm-test vm-packages
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -23,6 +23,7 @@ help:
 	@echo "make scenarios  our scenarios against upstream's API server and controllers (Go)"
 	@echo "make differential  the same requests to upstream and to ours, what differs (Go, 10 minutes)"
 	@echo "make fuzz   all readers of foreign bytes under libFuzzer, a minute each (TARGET=… SECONDS=…)"
+	@echo "make vm-test  the main job in virtual machines, before a release (an hour)"
 	@echo "make conformance  upstream's suite on two nodes (Go, an hour)"
 
 packages:
@@ -113,6 +114,16 @@ fuzz: packages
 # The committed corpus anew, from what the runs on this machine found.
 fuzz-corpus: packages
 	cargo xtask fuzz --minimise $(NAMED)
+# The main job on machines that no build machine is: control groups of one version, systemd as pid 1,
+# reboots, no IPv6; results in docs/VM.md: make vm-test [TRIALS="v2 systemd …"]
+vm-test: vm-packages
+	$(STATIC) cargo build --profile ci --target $(HOST) -p transom -p xtask
+	$(SUDO) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom $(TARGET)/ci/xtask vm $(TRIALS)
+
+vm-packages: packages
+	@need=; for p in qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap strip:binutils setpriv:util-linux; do \
+	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
+	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
 
 clean:
 	cargo clean

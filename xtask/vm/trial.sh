@@ -215,7 +215,7 @@ trial_install() {
 }
 
 # A machine without systemd says what to do instead.
-refused() { if "$@" > /run/refused 2>&1; then return 1; fi; cat /run/refused; }
+refused() { if "$@" > /run/refused 2>&1; then return 1; fi; cat /run/refused; grep -q "not systemd" /run/refused; }
 
 main() {
   exec < /dev/null > /dev/ttyS1 2>&1

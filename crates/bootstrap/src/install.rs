@@ -133,7 +133,9 @@ pub fn install(request: &Install, progress: Progress<'_>) -> Result<Installed, E
     let existing = Installed::load()?;
     let mut state = check(request, existing.as_ref(), &program, progress)?;
     progress("writing program, keys and configuration");
-    files::folder(Path::new(AGENT_DATA), 0o755)?;
+    for folder in [AGENT_DATA, KUBELET, POD_LOGS] {
+        files::folder(Path::new(folder), 0o755)?;
+    }
     state.program |= place_program(&program, progress)?;
     state.save()?;
     write_keys(&state)?;

@@ -153,6 +153,7 @@ fn remove_files() -> Result<(), Error> {
         let name = server.file_name().unwrap_or_default();
         files::remove_tree(&Path::new(PRIVATE).join(name))?;
         files::remove(server)?;
+        files::remove_if_empty(Path::new(PRIVATE));
     } else {
         files::remove_tree(server)?;
     }
