@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,7 +36,7 @@ pub(super) fn run(work: &Path, disks: &Disks, trial: &Trial) -> Result<Outcome> 
             }
         }
     });
-    let began = Instant::now();
+    let began = now();
     let mut outcome = Outcome::default();
     loop {
         let left = trial.limit.saturating_sub(began.elapsed());
@@ -63,6 +63,14 @@ pub(super) fn run(work: &Path, disks: &Disks, trial: &Trial) -> Result<Outcome> 
     }
     outcome.seconds = began.elapsed().as_secs();
     Ok(outcome)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a task waits for a machine outside"
+)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn start(work: &Path, disks: &Disks, trial: &Trial) -> Result<Child> {
