@@ -114,6 +114,7 @@ fuzz: packages
 # The committed corpus anew, from what the runs on this machine found.
 fuzz-corpus: packages
 	cargo xtask fuzz --minimise $(NAMED)
+
 # The main job on machines that no build machine is: control groups of one version, systemd as pid 1,
 # reboots, no IPv6; results in docs/VM.md: make vm-test [TRIALS="v2 systemd …"]
 vm-test: vm-packages
