@@ -2,6 +2,8 @@
 //!
 //! One test, so that what it measures of the heap is its own.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -22,7 +22,7 @@ fn expression(of: Ref<'_>, key: &str, env: &Env, wanted: Wanted, at: &Path, erro
     if source.trim().is_empty() {
         errors.push(FieldError::required(
             &at.child(key),
-            &format!("{key} is not specified"),
+            format!("{key} is not specified"),
         ));
     } else if let Err(detail) = compile(source, env, wanted) {
         errors.push(FieldError::invalid(&at.child(key), source, detail));

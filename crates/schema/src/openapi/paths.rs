@@ -203,7 +203,7 @@ impl Maker<'_> {
     }
 
     fn listing(&self, path: &str) -> Operation {
-        let mut operation = self.new("get", "list", path);
+        let mut operation = self.begin("get", "list", path);
         operation.query(&LIST);
         operation.answer(&["200"], self.streams(), self.list.clone());
         operation
@@ -216,13 +216,13 @@ impl Maker<'_> {
         let sub = sub.unwrap_or_default();
         let id = |action: &str, before: &str| self.id(action, before, row.namespaced, &sub);
         let mut one = match verb {
-            "get" => self.new("get", "get", path),
+            "get" => self.begin("get", "get", path),
             "list" => self.listing(path),
-            "create" => self.new("post", "post", path),
-            "update" => self.new("put", "put", path),
-            "patch" => self.new("patch", "patch", path),
-            "delete" => self.new("delete", "delete", path),
-            "deletecollection" => self.new("delete", "deletecollection", path),
+            "create" => self.begin("post", "post", path),
+            "update" => self.begin("put", "put", path),
+            "patch" => self.begin("patch", "patch", path),
+            "delete" => self.begin("delete", "delete", path),
+            "deletecollection" => self.begin("delete", "deletecollection", path),
             _ => return None,
         };
         let types = self.types();
@@ -301,7 +301,7 @@ impl Maker<'_> {
         ];
         for (path, suffix) in below.into_iter().take(if proxy { 2 } else { 1 }) {
             for method in methods {
-                let mut one = self.new(method, "connect", &path);
+                let mut one = self.begin(method, "connect", &path);
                 one.parameters.retain(|known| known.name != "pretty");
                 one.parameters.extend(self.of_options(self.row.kind));
                 let suffix = format!("{}{suffix}", capital(sub));
@@ -345,7 +345,7 @@ impl Maker<'_> {
         found
     }
 
-    fn new(&self, method: &'static str, action: &str, path: &str) -> Operation {
+    fn begin(&self, method: &'static str, action: &str, path: &str) -> Operation {
         let mut operation = Operation::new(method, action);
         operation.tag.clone_from(&self.names.tag);
         let row = self.row;
