@@ -6,6 +6,7 @@
 //! restart, the sandboxes that live. `peers` follows Node objects: the node's own ranges, and
 //! routes to the pods of nodes on the same link. Services and policies are elsewhere.
 
+mod host_ports;
 pub mod ipam;
 mod link;
 pub mod masquerade;

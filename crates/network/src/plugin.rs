@@ -15,6 +15,7 @@ use netlink::{Handle, Namespace};
 use nodeapi::cni::{AddRequest, Cni, CniError, CniResult, Dns, Route};
 use parking_lot::Mutex;
 
+use crate::host_ports::{HostPortError, HostPorts};
 use crate::ipam::{Ipam, IpamError};
 use crate::link::{self, LinkError, Wires};
 use crate::masquerade;
@@ -42,6 +43,9 @@ pub enum OpenError {
     /// The reservations.
     #[error("open address reservations")]
     Ipam(#[from] IpamError),
+    /// The ports of the node that lead into pods.
+    #[error("open host ports")]
+    HostPorts(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Kernel settings or routes.
     #[error("prepare the node for routing")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -71,6 +75,7 @@ struct Shared {
     masquerade: Option<Vec<IpNet>>,
     node: Namespace,
     ipam: Mutex<Ipam>,
+    host_ports: Mutex<HostPorts>,
 }
 
 impl Network {
@@ -83,12 +88,15 @@ impl Network {
         };
         ipam.set_ranges(ranges.clone());
         let node = Namespace::current().map_err(prepare)?;
+        let host_ports =
+            HostPorts::open(&config.folder).map_err(|e| OpenError::HostPorts(Box::new(e)))?;
         let shared = Shared {
             folder: config.folder,
             mtu: config.mtu,
             masquerade: config.masquerade,
             node,
             ipam: Mutex::new(ipam),
+            host_ports: Mutex::new(host_ports),
         };
         let network = Self {
             shared: Arc::new(shared),
@@ -169,6 +177,8 @@ impl Network {
             for sandbox in &gone {
                 ipam.release(sandbox)?;
             }
+            let mut host_ports = shared.host_ports.lock();
+            host_ports.keep(&shared.node, |sandbox| live.contains(sandbox))?;
             Ok(gone)
         })
         .await
@@ -195,6 +205,9 @@ impl Network {
             Ok(Err(Failure::Ipam(IpamError::Exhausted(range)))) => {
                 Err(CniError::Exhausted(range.to_string()))
             }
+            Ok(Err(Failure::HostPorts(HostPortError::Taken { port, holder }))) => {
+                Err(CniError::PortTaken { port, holder })
+            }
             Ok(Err(Failure::Changed(difference))) => Err(CniError::Changed {
                 sandbox_id,
                 difference,
@@ -213,6 +226,10 @@ enum Failure {
     Link(#[from] LinkError),
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    HostPorts(#[from] HostPortError),
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::SysctlError),
     #[error("{0}")]
     Changed(String),
 }
@@ -252,6 +269,19 @@ impl Cni for Network {
                 }
                 return Err(error.into());
             }
+            if !request.ports.is_empty() {
+                // Who asks the node's loopback is led to the pod over this link.
+                let near = link::near_name(&request.sandbox_id);
+                let setting = format!("ipv4/conf/{near}/route_localnet");
+                shared.node.run(|| sysctl::set(&setting, "1"))??;
+            }
+            let mut host_ports = shared.host_ports.lock();
+            host_ports.add(
+                &shared.node,
+                &request.sandbox_id,
+                &addresses,
+                &request.ports,
+            )?;
             Ok(result(&addresses))
         })
         .await
@@ -262,6 +292,8 @@ impl Cni for Network {
         self.blocking("delete", sandbox, move |shared| {
             let mut ipam = shared.ipam.lock();
             let mut node = Handle::open_in(shared.node.as_fd())?;
+            let mut host_ports = shared.host_ports.lock();
+            host_ports.keep(&shared.node, |sandbox| sandbox != request.sandbox_id)?;
             link::disconnect(&mut node, &request.sandbox_id)?;
             ipam.release(&request.sandbox_id)?;
             Ok(())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netlink::{Handle, Namespace};
-use nodeapi::cni::{AddRequest, Cni, CniError};
+use nodeapi::cni::{AddRequest, Cni, CniError, PortMapping, Protocol};
 
 use crate::{Config, Network};
 
@@ -231,4 +231,77 @@ async fn refusals() {
     ));
     network.del(a).await.unwrap();
     network.add(c).await.unwrap();
+}
+
+/// One word from a listener in `pod` on port 8080 for each word asked for at `targets`.
+fn ask(from: &Namespace, pod: &Path, target: &str) -> Option<IpAddr> {
+    let pod = Namespace::open(pod).unwrap();
+    let listener = pod
+        .run(|| TcpListener::bind("0.0.0.0:8080"))
+        .unwrap()
+        .unwrap();
+    let target: SocketAddr = target.parse().unwrap();
+    let connect = || TcpStream::connect_timeout(&target, Duration::from_secs(2));
+    let stream = from.run(connect).unwrap().ok()?;
+    let (_, peer) = listener.accept().unwrap();
+    drop(stream);
+    Some(peer.ip())
+}
+
+/// Host ports lead to their pods, from loopback, from the node and from pods, and from nowhere
+/// else; they outlast a restart and go with the pod.
+#[tokio::test]
+async fn host_ports() {
+    let Some(mut node) = Node::new() else { return };
+    let network = node.open(&["10.77.0.0/24"]);
+    {
+        let mut handle = Handle::open_in(std::os::fd::AsFd::as_fd(&node.namespace)).unwrap();
+        let lo = handle.link_by_name("lo").unwrap().unwrap();
+        handle.set_up(lo.index, true).unwrap();
+        let own = netlink::rt::Prefix::host(std::net::Ipv4Addr::new(192, 0, 2, 1));
+        handle.add_address(lo.index, own).unwrap();
+    }
+    let port = |host_port, host_ip: Option<&str>| PortMapping {
+        host_port,
+        container_port: 8080,
+        protocol: Protocol::Tcp,
+        host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+    };
+    let web = AddRequest {
+        ports: vec![port(80, None), port(81, Some("127.0.0.1"))],
+        ..node.pod("web")
+    };
+    let other = node.pod("other");
+    let made = network.add(web.clone()).await.unwrap();
+    network.add(other.clone()).await.unwrap();
+    let (host, inside) = (&node.namespace, Namespace::open(&other.netns).unwrap());
+    let reaches = |target: &str| ask(host, &web.netns, target).is_some();
+    assert!(reaches("127.0.0.1:80") && reaches("127.0.0.1:81"));
+    assert!(!reaches("127.0.0.2:81") && !reaches("127.0.0.1:82"));
+    // From the node's own address, from another pod, and the pod itself.
+    assert!(reaches("192.0.2.1:80") && !reaches("192.0.2.1:81"));
+    let pod = made.ips[0].addr();
+    let others = network.add(other.clone()).await.unwrap().ips[0].addr();
+    assert_eq!(ask(&inside, &web.netns, "192.0.2.1:80"), Some(others));
+    let itself = Namespace::open(&web.netns).unwrap();
+    let seen = ask(&itself, &web.netns, "192.0.2.1:80").unwrap();
+    assert!(seen != pod, "{seen}: its answers would not come back");
+    // Nobody else reaches the node's loopback over the link that takes it to the pod.
+    assert!(ask(&inside, &web.netns, "127.0.0.1:80").is_none());
+
+    let second = AddRequest {
+        ports: vec![port(80, Some("127.0.0.1"))],
+        ..node.pod("second")
+    };
+    let error = network.add(second.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), "host port 80 is in use by sandbox web");
+    network.del(second).await.unwrap();
+
+    drop(network);
+    let network = node.open(&[]);
+    assert_eq!(network.add(web.clone()).await.unwrap(), made);
+    assert!(ask(&node.namespace, &web.netns, "127.0.0.1:80").is_some());
+    network.del(web.clone()).await.unwrap();
+    let mut nft = netlink::nft::Nft::open_in(std::os::fd::AsFd::as_fd(&node.namespace)).unwrap();
+    assert!(nft.tables().unwrap().is_empty());
 }
