@@ -292,17 +292,21 @@ mod tests {
     fn expressions_against_kinds() {
         check(
             r#"{"validations":[{"expression":"object.spec.replicas > 1"}]}"#,
-            expect![[""]],
+            expect![""],
         );
         check(
             r#"{"validations":[{"expression":"object.spec.replicas > '1'",
             "messageExpression":"'wants replicas > 1, got ' + object.spec.replicas"}]}"#,
-            expect![[""]],
+            expect![
+                "spec.validations[0].expression\napps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'\n | object.spec.replicas > '1'\n | .....................^\n\nstable.example.com/v1, Kind=CronTab: compilation failed: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'\n | object.spec.replicas > '1'\n | .....................^\nspec.validations[0].messageExpression\napps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:28: found no matching overload for '_+_' applied to '(string, int)'\n | 'wants replicas > 1, got ' + object.spec.replicas\n | ...........................^\n\nstable.example.com/v1, Kind=CronTab: compilation failed: ERROR: <input>:1:28: found no matching overload for '_+_' applied to '(string, int)'\n | 'wants replicas > 1, got ' + object.spec.replicas\n | ...........................^\n"
+            ],
         );
         check(
             r#"{"variables":[{"name":"r","expression":"object.spec.replicas"}],
             "validations":[{"expression":"variables.r == 'x' || object.spec.unknown > 1"}]}"#,
-            expect![[""]],
+            expect![
+                "spec.validations[0].expression\napps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:13: found no matching overload for '_==_' applied to '(int, string)'\n | variables.r == 'x' || object.spec.unknown > 1\n | ............^\nERROR: <input>:1:34: undefined field 'unknown'\n | variables.r == 'x' || object.spec.unknown > 1\n | .................................^\n\nstable.example.com/v1, Kind=CronTab: compilation failed: ERROR: <input>:1:13: found no matching overload for '_==_' applied to '(int, string)'\n | variables.r == 'x' || object.spec.unknown > 1\n | ............^\nERROR: <input>:1:34: undefined field 'unknown'\n | variables.r == 'x' || object.spec.unknown > 1\n | .................................^\n"
+            ],
         );
     }
 }

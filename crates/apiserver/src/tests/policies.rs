@@ -73,15 +73,35 @@ fn a_bound_policy_denies() {
               {"expression":"request.userInfo.username == 'admin' && authorizer.group('').resource('configmaps').check('create').allowed()","message":"who?","reason":"Forbidden"}]"#,
         ),
     );
-    check(&h, &map("unbound", r#"{"a":"1","b":"2"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("unbound", r#"{"a":"1","b":"2"}"#),
+        &expect!["201 {\"a\":\"1\",\"b\":\"2\"}"],
+    );
     made(&h, &binding("size", r#""validationActions":["Deny"]"#));
-    check(&h, &map("one", r#"{"a":"1"}"#), &expect![[""]]);
-    check(&h, &map("two", r#"{"a":"1","b":"2"}"#), &expect![[""]]);
-    check(&h, &map("free", r#"{"a":"1","b":"2"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("one", r#"{"a":"1"}"#),
+        &expect!["201 {\"a\":\"1\"}"],
+    );
+    check(
+        &h,
+        &map("two", r#"{"a":"1","b":"2"}"#),
+        &expect![
+            "422 Invalid: configmaps \"two\" is forbidden: ValidatingAdmissionPolicy 'size' with binding 'size-b' denied request: has 2 entries in default"
+        ],
+    );
+    check(
+        &h,
+        &map("free", r#"{"a":"1","b":"2"}"#),
+        &expect!["201 {\"a\":\"1\",\"b\":\"2\"}"],
+    );
     check(
         &h,
         "PATCH /api/v1/namespaces/default/configmaps/one\nContent-Type: application/merge-patch+json\n\n{\"data\":{\"c\":\"3\"}}",
-        &expect![[""]],
+        &expect![
+            "422 Invalid: configmaps \"one\" is forbidden: ValidatingAdmissionPolicy 'size' with binding 'size-b' denied request: has 2 entries in default"
+        ],
     );
 }
 
@@ -99,7 +119,13 @@ fn warnings_and_failures() {
         &h,
         &binding("warns", r#""validationActions":["Warn","Audit"]"#),
     );
-    check(&h, &map("one", r#"{"a":"1"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("one", r#"{"a":"1"}"#),
+        &expect![
+            "201 [299 - \"Validation failed for ValidatingAdmissionPolicy 'warns' with binding 'warns-b': failed expression: object.data.a == 'x'\"] {\"a\":\"1\"}"
+        ],
+    );
     made(
         &h,
         &policy(
@@ -108,7 +134,11 @@ fn warnings_and_failures() {
         ),
     );
     made(&h, &binding("ignores", r#""validationActions":["Deny"]"#));
-    check(&h, &map("two", r#"{"a":"x"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("two", r#"{"a":"x"}"#),
+        &expect!["201 {\"a\":\"x\"}"],
+    );
     made(
         &h,
         &policy(
@@ -117,7 +147,13 @@ fn warnings_and_failures() {
         ),
     );
     made(&h, &binding("fails", r#""validationActions":["Deny"]"#));
-    check(&h, &map("three", r#"{"a":"x"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("three", r#"{"a":"x"}"#),
+        &expect![
+            "422 Invalid: configmaps \"three\" is forbidden: ValidatingAdmissionPolicy 'fails' with binding 'fails-b' denied request: expression 'object.data.missing == 'x'' resulted in error: no such key: missing"
+        ],
+    );
 }
 
 #[test]
@@ -137,13 +173,29 @@ fn parameters() {
             r#""validationActions":["Deny"],"paramRef":{"name":"most","parameterNotFoundAction":"Deny"}"#,
         ),
     );
-    check(&h, &map("none", r#"{"a":"1"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("none", r#"{"a":"1"}"#),
+        &expect![
+            "422 Invalid: configmaps \"none\" is forbidden: ValidatingAdmissionPolicy 'limit' with binding 'limit-b' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"
+        ],
+    );
     made(
         &h,
         "POST /api/v1/namespaces/default/secrets\n\n{\"metadata\":{\"name\":\"most\",\"labels\":{\"most\":\"1\"}}}",
     );
-    check(&h, &map("one", r#"{"a":"1"}"#), &expect![[""]]);
-    check(&h, &map("two", r#"{"a":"1","b":"2"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("one", r#"{"a":"1"}"#),
+        &expect!["201 {\"a\":\"1\"}"],
+    );
+    check(
+        &h,
+        &map("two", r#"{"a":"1","b":"2"}"#),
+        &expect![
+            "422 Invalid: configmaps \"two\" is forbidden: ValidatingAdmissionPolicy 'limit' with binding 'limit-b' denied request: failed expression: size(object.data) <= int(params.metadata.labels.most)"
+        ],
+    );
 }
 
 #[test]
@@ -156,12 +208,16 @@ fn expressions_that_do_not_compile_are_refused() {
             r#""matchConditions":[{"name":"x","expression":"object.a"}],"variables":[{"name":"v","expression":"1 +"}],
             "validations":[{"expression":"unknown","messageExpression":"1","reason":"No"}]"#,
         ),
-        &expect![[""]],
+        &expect![
+            "422 Invalid: ValidatingAdmissionPolicy.admissionregistration.k8s.io \"bad\" is invalid: [spec.matchConditions[0].expression: Invalid value: \"object.a\": must evaluate to bool but got dyn, spec.variables[0].expression: Invalid value: \"1 +\": compilation failed: ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^, spec.validations[0].expression: Invalid value: \"unknown\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'unknown' (in container '')\n | unknown\n | ^, spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int, spec.validations[0].reason: Unsupported value: \"No\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\", \"Unauthorized\"]"
+        ],
     );
     check(
         &h,
         &binding("x", r#""validationActions":["Deny","Warn"],"paramRef":{}"#),
-        &expect![[""]],
+        &expect![
+            "422 Invalid: ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"x-b\" is invalid: [spec.paramRef: Required value: one of name or selector must be specified, spec.paramRef.parameterNotFoundAction: Required value, spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)]"
+        ],
     );
     check(
         &h,
@@ -170,7 +226,9 @@ fn expressions_that_do_not_compile_are_refused() {
 
 {{"metadata":{{"name":"x"}},"webhooks":[{{"name":"a.b.c","clientConfig":{{"url":"https://localhost"}},"sideEffects":"None","admissionReviewVersions":["v1"],"matchConditions":[{{"name":"invalid","expression":"..."}}]}}]}}"#
         ),
-        &expect![[""]],
+        &expect![
+            "422 Invalid: ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions[0].expression: Invalid value: \"...\": compilation failed: ERROR: <input>:1:2: Syntax error: mismatched input '.' expecting IDENTIFIER\n | ...\n | .^"
+        ],
     );
 }
 
@@ -194,8 +252,16 @@ fn policies_change_objects() {
     for request in apply.iter().chain(&patch) {
         made(&h, request);
     }
-    check(&h, &map("one", r#"{"a":"1"}"#), &expect![[""]]);
-    check(&h, &map("two", r#"{"b":"2"}"#), &expect![[""]]);
+    check(
+        &h,
+        &map("one", r#"{"a":"1"}"#),
+        &expect!["201 {\"a\":\"was 1\",\"by\":\"one\"}"],
+    );
+    check(
+        &h,
+        &map("two", r#"{"b":"2"}"#),
+        &expect!["201 {\"b\":\"2\",\"by\":\"two\"}"],
+    );
 }
 
 #[test]
@@ -213,7 +279,9 @@ fn rules_of_custom_resources() {
     check(
         &h,
         &definition(r#"{"rule":"self.c > 1","messageExpression":"self.a"}"#),
-        &expect![[""]],
+        &expect![
+            "422 Invalid: CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: [spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {\"rule\":\"self.c \\u003e 1\",\"messageExpression\":\"self.a\"}: compilation failed: ERROR: <input>:1:5: undefined field 'c'\n | self.c > 1\n | ....^, spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].messageExpression: Invalid value: {\"rule\":\"self.c \\u003e 1\",\"messageExpression\":\"self.a\"}: messageExpression must evaluate to a string]"
+        ],
     );
     made(
         &h,
@@ -226,11 +294,19 @@ fn rules_of_custom_resources() {
             "POST /apis/example.com/v1/namespaces/default/things\n\n{{\"apiVersion\":\"example.com/v1\",\"kind\":\"Thing\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"a\":{a},\"b\":\"x\"}}}}"
         )
     };
-    check(&h, &thing("small", 1), &expect![[""]]);
-    check(&h, &thing("large", 2), &expect![[""]]);
+    check(
+        &h,
+        &thing("small", 1),
+        &expect![
+            "422 Invalid: Thing.example.com \"small\" is invalid: spec: Invalid value: too small"
+        ],
+    );
+    check(&h, &thing("large", 2), &expect!["201 "]);
     check(
         &h,
         "PATCH /apis/example.com/v1/namespaces/default/things/large\nContent-Type: application/merge-patch+json\n\n{\"spec\":{\"b\":\"y\"}}",
-        &expect![[""]],
+        &expect![
+            "422 Invalid: Thing.example.com \"large\" is invalid: spec: Invalid value: b stays"
+        ],
     );
 }
