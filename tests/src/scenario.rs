@@ -170,9 +170,10 @@ pub(crate) fn run(file: &Path, kubeconfig: &Path, kubectl: &Path) {
             continue;
         }
         let output = command.output().unwrap();
+        // What a template prints has no line's end; warnings stand in lines of their own.
         let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'),
             String::from_utf8_lossy(&output.stderr)
         );
         let place = format!("{}:{}: $ {}", file.display(), step.line, step.command);
