@@ -107,8 +107,14 @@ pub(crate) fn number(value: f64) -> String {
     match value {
         value if value >= 10_000.0 => {
             let whole = format!("{value:.0}");
-            let (front, back) = whole.split_at(whole.len() - 3);
-            format!("{front},{back}")
+            let mut text = String::new();
+            for (at, digit) in whole.chars().enumerate() {
+                if at > 0 && (whole.len() - at).is_multiple_of(3) {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text
         }
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
