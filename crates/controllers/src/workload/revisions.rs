@@ -7,7 +7,7 @@
 
 use api::{Gvr, LabelSelector};
 use client::{Api, Cache, Client, DeleteOptions, Error};
-use schema::{Dom, Ref};
+use schema::{Dom, Node, Ref};
 
 use crate::workload::claiming::{Claimed, Claiming, by_labels};
 use crate::workload::claims::Owner;
@@ -69,6 +69,17 @@ impl Revision {
     fn has_template(&self, template: Ref<'_>) -> bool {
         self.template()
             .is_some_and(|own| same(own.as_ref(), template))
+    }
+}
+
+/// The same with its members by name, as Go writes maps: clients compare a revision's bytes with
+/// those that they would have written.
+fn in_order(dom: &mut Dom, node: Node) -> Node {
+    let mut sorted = Vec::new();
+    dom.write_sorted(node, &mut sorted);
+    match Dom::parse_json(&sorted) {
+        Ok(sorted) => dom.import(&sorted, sorted.root()),
+        Err(_) => node,
     }
 }
 
@@ -180,6 +191,7 @@ impl Revisions<'_> {
         let spec = dom.ensure_map(data, "spec");
         let copy = dom.import(template.dom(), template.node());
         dom.set_str(copy, "$patch", "replace");
+        let copy = in_order(&mut dom, copy);
         dom.set(spec, "template", copy);
         dom.set_int(root, "revision", number);
         dom
@@ -206,5 +218,22 @@ impl Revisions<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_by_name() {
+        let template = r#"{"metadata":{"labels":{"b":"1","a":"2"}},"$patch":"replace","spec":{"z":[{"d":1,"c":2}],"y":{}}}"#;
+        let mut dom = Dom::parse_json(template.as_bytes()).unwrap();
+        let root = dom.root();
+        let sorted = in_order(&mut dom, root);
+        assert_eq!(
+            String::from_utf8(dom.to_json(sorted)).unwrap(),
+            r#"{"$patch":"replace","metadata":{"labels":{"a":"2","b":"1"}},"spec":{"y":{},"z":[{"c":2,"d":1}]}}"#
+        );
     }
 }
