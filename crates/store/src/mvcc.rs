@@ -94,6 +94,14 @@ impl Mvcc {
     /// Revisions between the two are lost: nobody may go on from them.
     pub(crate) fn add_gap(&mut self, low: u64, high: u64) {
         self.gaps.push((low, high));
+        self.compacted = self.behind_gap(self.compacted);
+    }
+
+    /// The first revision from `revision` on that was not lost; the state is the same.
+    fn behind_gap(&self, revision: u64) -> u64 {
+        let lost = |&&(low, high): &&(u64, u64)| low < revision && revision < high;
+        let gap = self.gaps.iter().find(lost);
+        gap.map_or(revision, |&(_, high)| high)
     }
 
     pub(crate) fn current(&self, key: &[u8]) -> Option<Record> {
@@ -235,8 +243,10 @@ impl Mvcc {
         {
             self.log.pop_front();
         }
-        self.compacted = revision;
-        self.gaps.retain(|&(_, end)| end > revision);
+        // Nobody may go on from inside a gap, so the oldest revision is never there.
+        self.compacted = self.behind_gap(revision);
+        let compacted = self.compacted;
+        self.gaps.retain(|&(_, end)| end > compacted);
         Ok(unneeded)
     }
 

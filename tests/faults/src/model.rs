@@ -396,7 +396,13 @@ impl Walk {
         };
         match self.store.compact(Revision(upto)) {
             Ok(()) if known == Known::Yes => {
-                self.naive.compacted = upto;
+                let lost = |gap: &&(u64, u64)| gap.0 < upto && upto < gap.1;
+                let gap = self.naive.gaps.iter().find(lost);
+                self.naive.compacted = gap.map_or(upto, |gap| gap.1);
+                let (found, expected) = (self.store.compacted_revision().0, self.naive.compacted);
+                holds("refused", found == expected, || {
+                    format!("the oldest revision is {found}, expected {expected}")
+                })?;
                 if !self.options.disk {
                     // Queues may hold what history has not.
                     let told = self.followers.iter().chain(&self.lazy);

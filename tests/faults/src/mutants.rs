@@ -109,6 +109,9 @@ pub(crate) fn run(seed: u64, only: Option<&str>) -> Result<usize> {
     if !missed.is_empty() {
         bail!("not found: {}", missed.join(", "));
     }
+    say(&format!(
+        "mutants: {caught} of {caught} rows found what was planted"
+    ));
     Ok(caught)
 }
 
