@@ -10,7 +10,7 @@ use std::sync::Arc;
 use api::{BadValue, FieldError, Path};
 use cel::admission::{PER_EXPRESSION, PER_POLICY, schema_type};
 use cel::{Bindings, Budget, Env, Program, Type, Value};
-use schema::{Ref, Value as Json};
+use schema::{Dom, Ref, Value as Json};
 
 /// Findings in one object at most.
 const MOST: usize = 100;
@@ -137,6 +137,29 @@ impl Rule {
     }
 }
 
+/// A rule as upstream prints it: its internal struct.
+fn as_upstream(rule: Ref<'_>) -> BadValue {
+    let mut dom = Dom::new();
+    let root = dom.new_map();
+    dom.set_root(root);
+    for (name, key, optional) in [
+        ("Rule", "rule", false),
+        ("Message", "message", false),
+        ("MessageExpression", "messageExpression", false),
+        ("Reason", "reason", true),
+        ("FieldPath", "fieldPath", false),
+        ("OptionalOldSelf", "optionalOldSelf", true),
+    ] {
+        let node = match rule.get(key) {
+            Some(value) => dom.import(value.dom(), value.node()),
+            None if optional => dom.new_null(),
+            None => dom.new_str(""),
+        };
+        dom.set(root, name, node);
+    }
+    BadValue::Raw(String::from_utf8_lossy(&dom.to_json(root)).into_owned())
+}
+
 /// What is wrong with the rules of a schema.
 pub(crate) fn findings(schema: Ref<'_>, root: bool, at: &Path, errors: &mut Vec<FieldError>) {
     let mut ty = None;
@@ -149,7 +172,6 @@ pub(crate) fn findings(schema: Ref<'_>, root: bool, at: &Path, errors: &mut Vec<
         }
         let ty = ty.get_or_insert_with(|| schema_type(schema, root));
         let compiled = Rule::of(rule, ty);
-        let whole = || BadValue::Raw(String::from_utf8_lossy(&rule.to_json()).into_owned());
         let (message, empty) = (rule.str("message"), "must be non-empty if specified");
         if !message.is_empty() && message.trim().is_empty() {
             errors.push(FieldError::invalid(&at.child("message"), message, empty));
@@ -175,7 +197,7 @@ pub(crate) fn findings(schema: Ref<'_>, root: bool, at: &Path, errors: &mut Vec<
             Err(detail) => {
                 errors.push(FieldError::invalid(
                     &at.child("rule"),
-                    whole(),
+                    as_upstream(rule),
                     detail.clone(),
                 ));
             }
@@ -190,9 +212,11 @@ pub(crate) fn findings(schema: Ref<'_>, root: bool, at: &Path, errors: &mut Vec<
             }
             Ok(_) => {}
         }
-        if let Some(Err(detail)) = &compiled.message_expression {
+        if compiled.program.is_ok()
+            && let Some(Err(detail)) = &compiled.message_expression
+        {
             let at = at.child("messageExpression");
-            errors.push(FieldError::invalid(&at, whole(), detail.clone()));
+            errors.push(FieldError::invalid(&at, as_upstream(rule), detail.clone()));
         }
     }
     for (name, property) in schema.entries("properties") {

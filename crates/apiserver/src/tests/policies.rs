@@ -209,7 +209,7 @@ fn expressions_that_do_not_compile_are_refused() {
             "validations":[{"expression":"unknown","messageExpression":"1","reason":"No"}]"#,
         ),
         &expect![
-            "422 Invalid: ValidatingAdmissionPolicy.admissionregistration.k8s.io \"bad\" is invalid: [spec.matchConditions[0].expression: Invalid value: \"object.a\": must evaluate to bool but got dyn, spec.variables[0].expression: Invalid value: \"1 +\": compilation failed: ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^, spec.validations[0].expression: Invalid value: \"unknown\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'unknown' (in container '')\n | unknown\n | ^, spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int, spec.validations[0].reason: Unsupported value: \"No\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\", \"Unauthorized\"]"
+            "422 Invalid: ValidatingAdmissionPolicy.admissionregistration.k8s.io \"bad\" is invalid: [spec.matchConditions[0].expression: Invalid value: \"object.a\": must evaluate to bool but got dyn, spec.variables[0].expression: Invalid value: \"1 +\": compilation failed: ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^, spec.validations[0].expression: Invalid value: \"unknown\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'unknown' (in container '')\n | unknown\n | ^, spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int, spec.validations[0].reason: Unsupported value: \"No\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"]"
         ],
     );
     check(
@@ -280,7 +280,7 @@ fn rules_of_custom_resources() {
         &h,
         &definition(r#"{"rule":"self.c > 1","messageExpression":"self.a"}"#),
         &expect![
-            "422 Invalid: CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: [spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {\"rule\":\"self.c \\u003e 1\",\"messageExpression\":\"self.a\"}: compilation failed: ERROR: <input>:1:5: undefined field 'c'\n | self.c > 1\n | ....^, spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].messageExpression: Invalid value: {\"rule\":\"self.c \\u003e 1\",\"messageExpression\":\"self.a\"}: messageExpression must evaluate to a string]"
+            "422 Invalid: CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {\"Rule\":\"self.c \\u003e 1\",\"Message\":\"\",\"MessageExpression\":\"self.a\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}: compilation failed: ERROR: <input>:1:5: undefined field 'c'\n | self.c > 1\n | ....^"
         ],
     );
     made(

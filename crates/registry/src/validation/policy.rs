@@ -181,12 +181,7 @@ pub(crate) fn validating(object: Ref<'_>, errors: &mut Errors) {
         expression(validation, "expression", &known, Wanted::Bool, &at, errors);
         messages(validation, &known, &at, errors);
         if let Some(reason) = validation.get("reason").and_then(Ref::as_str) {
-            const KNOWN: [&str; 4] = [
-                "Forbidden",
-                "Invalid",
-                "RequestEntityTooLarge",
-                "Unauthorized",
-            ];
+            const KNOWN: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
             if !KNOWN.contains(&reason) {
                 errors.push(FieldError::not_supported(
                     &at.child("reason"),
