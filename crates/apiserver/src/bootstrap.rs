@@ -94,11 +94,19 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), BootstrapError> {
     }
     let mut ca = String::new();
     api::text::json_string(&mut ca, &server.config.client_ca_pem);
+    let mut front = String::new();
+    let proxy = server.config.front_proxy.iter();
+    for (key, value) in proxy.flat_map(crate::FrontProxy::data) {
+        front.push_str(",\"");
+        front.push_str(key);
+        front.push_str("\":");
+        api::text::json_string(&mut front, &value);
+    }
     all.push(wanted(
         "",
         "configmaps",
         "kube-system",
-        format!(r#"{{"metadata":{{"name":"extension-apiserver-authentication"}},"data":{{"client-ca-file":{ca}}}}}"#),
+        format!(r#"{{"metadata":{{"name":"extension-apiserver-authentication"}},"data":{{"client-ca-file":{ca}{front}}}}}"#),
     ));
     let ranges: Vec<String> = server
         .config

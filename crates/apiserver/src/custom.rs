@@ -88,6 +88,7 @@ fn reload(server: &Arc<Server>) -> Vec<Dom> {
         }
     }
     server.catalog.store(Arc::new(Catalog::new(rows)));
+    server.aggregation.catalog_changed.notify_one();
     definitions
 }
 

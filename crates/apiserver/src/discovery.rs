@@ -4,6 +4,7 @@
 
 use schema::{Dom, Node};
 
+use crate::aggregation::{Aggregation, Found};
 use crate::catalog::{Catalog, Group, Served};
 
 fn object(kind: &str, api_version: &str) -> (Dom, Node) {
@@ -59,14 +60,10 @@ fn group_members(dom: &mut Dom, map: Node, group: &Group) {
 }
 
 /// `/apis`
-pub(crate) fn groups(catalog: &Catalog) -> Dom {
+pub(crate) fn groups(all: &[Group]) -> Dom {
     let (mut dom, root) = object("APIGroupList", "v1");
     let groups = dom.new_list();
-    for group in catalog
-        .groups()
-        .iter()
-        .filter(|group| !group.name.is_empty())
-    {
+    for group in all.iter().filter(|group| !group.name.is_empty()) {
         let one = dom.new_map();
         group_members(&mut dom, one, group);
         dom.push(groups, one);
@@ -76,8 +73,8 @@ pub(crate) fn groups(catalog: &Catalog) -> Dom {
 }
 
 /// `/apis/G`
-pub(crate) fn group(catalog: &Catalog, name: &str) -> Option<Dom> {
-    let group = catalog.groups().iter().find(|group| group.name == name)?;
+pub(crate) fn group(all: &[Group], name: &str) -> Option<Dom> {
+    let group = all.iter().find(|group| group.name == name)?;
     let (mut dom, root) = object("APIGroup", "v1");
     group_members(&mut dom, root, group);
     Some(dom)
@@ -200,8 +197,30 @@ fn aggregated_resource(dom: &mut Dom, served: &Served) -> Node {
     map
 }
 
+/// A version that another server serves, as it said itself.
+fn foreign(dom: &mut Dom, found: Option<&Found>, version: &str) -> Node {
+    let of = match found.and_then(|found| found.version.as_ref()) {
+        Some(said) => dom.import(said, said.root()),
+        None => {
+            let of = dom.new_map();
+            dom.set_str(of, "version", version);
+            of
+        }
+    };
+    let fresh = found.is_some_and(|found| found.fresh);
+    dom.set_str(of, "freshness", if fresh { "Current" } else { "Stale" });
+    of
+}
+
 /// `/api` and `/apis` in the aggregated form.
-pub(crate) fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Dom {
+pub(crate) fn aggregated(
+    catalog: &Catalog,
+    groups: &[Group],
+    aggregation: &Aggregation,
+    core: bool,
+    version: &str,
+) -> Dom {
+    let services = aggregation.services();
     let (mut dom, root) = object(
         "APIGroupDiscoveryList",
         &format!("apidiscovery.k8s.io/{version}"),
@@ -209,11 +228,7 @@ pub(crate) fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Dom {
     let meta = dom.new_map();
     dom.set(root, "metadata", meta);
     let items = dom.new_list();
-    for group in catalog
-        .groups()
-        .iter()
-        .filter(|group| group.name.is_empty() == core)
-    {
+    for group in groups.iter().filter(|group| group.name.is_empty() == core) {
         let one = dom.new_map();
         let meta = dom.new_map();
         if !core {
@@ -222,6 +237,11 @@ pub(crate) fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Dom {
         dom.set(one, "metadata", meta);
         let versions = dom.new_list();
         for name in &group.versions {
+            if let Some(remote) = services.of(&group.name, name) {
+                let of = foreign(&mut dom, aggregation.found(&remote.name).as_deref(), name);
+                dom.push(versions, of);
+                continue;
+            }
             let of = dom.new_map();
             dom.set_str(of, "version", name);
             let resources = dom.new_list();

@@ -148,9 +148,14 @@ pub(crate) fn wants_gzip(request: &Request) -> bool {
     accepted.is_some_and(|value| value.split(',').any(|part| part.trim().starts_with("gzip")))
 }
 
+/// Marks an answer that is another server's: it passes as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsIs;
+
 /// Compresses a large answer whose size is known.
 pub(crate) async fn gzip(response: Response) -> Response {
-    if response.body().len().is_none_or(|len| len < GZIP_FROM) {
+    let foreign = response.extensions().get::<AsIs>().is_some();
+    if foreign || response.body().len().is_none_or(|len| len < GZIP_FROM) {
         return response;
     }
     let (mut parts, mut body) = response.into_parts();

@@ -7,6 +7,7 @@
 
 pub mod access;
 mod admission;
+mod aggregation;
 mod answer;
 pub mod authn;
 pub mod authz;
@@ -20,6 +21,7 @@ mod flight;
 mod follow;
 #[doc(hidden)]
 pub mod fuzz;
+mod headers;
 mod health;
 mod lookup;
 mod negotiate;
@@ -38,6 +40,7 @@ mod verbs;
 mod tests;
 
 pub use access::{Authenticator, Authorizer, Decision};
+pub use aggregation::FrontProxy;
 pub use registry::User as UserInfo;
 pub use request::RequestInfo;
 pub use server::{Config, Front, InitialObject, Server, Tokens};

@@ -16,6 +16,7 @@ use schema::openapi::{self, Custom, Parts, Row, Single};
 use schema::{Dom, Node, Ref};
 use transport::Response;
 
+use crate::aggregation::Aggregation;
 use crate::answer;
 use crate::catalog::{Catalog, Served};
 
@@ -37,7 +38,8 @@ pub(crate) enum Encoding {
 }
 
 /// `/openapi/v3`
-pub(crate) fn index(catalog: &Catalog) -> String {
+pub(crate) fn index(catalog: &Catalog, aggregation: &Aggregation) -> String {
+    let services = aggregation.services();
     let mut out = String::from("{\"paths\":{");
     let mut first = true;
     for group in catalog.groups() {
@@ -47,6 +49,9 @@ pub(crate) fn index(catalog: &Catalog) -> String {
             } else {
                 format!("apis/{}/{version}", group.name)
             };
+            if services.of(&group.name, version).is_some() {
+                continue;
+            }
             let comma = if first { "" } else { "," };
             first = false;
             let hash = hash(&catalog.of(&group.name, version));
@@ -54,6 +59,16 @@ pub(crate) fn index(catalog: &Catalog) -> String {
                 out,
                 r#"{comma}"{path}":{{"serverRelativeURL":"/openapi/v3/{path}?hash={hash}"}}"#
             );
+        }
+    }
+    for remote in services.remote() {
+        let found = aggregation.found(&remote.name);
+        if let Some(url) = found.as_ref().and_then(|found| found.openapi.as_ref()) {
+            let path = remote.path();
+            let mut text = String::new();
+            api::text::json_string(&mut text, url);
+            let path = path.trim_matches('/');
+            let _ = write!(out, r#","{path}":{{"serverRelativeURL":{text}}}"#);
         }
     }
     for own in singles(catalog) {

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use registry::Lookup;
 use schema::Ref;
 use transport::client::{Connector, Endpoint, HttpClient, Io, ResponseTimeout, TcpConnector};
-use transport::tls::{ClientTls, Trust};
+use transport::tls::{Certificates, ClientTls, Trust};
 use transport::{Body, BoxFuture, Request, Response, Transport, TransportError};
 
 use crate::lookup::StoreLookup;
@@ -51,6 +51,8 @@ pub(crate) struct Backend {
     pub(crate) ca: Vec<u8>,
     /// Whatever its certificate says (extension servers may ask for it).
     pub(crate) insecure: bool,
+    /// It is shown the front proxy's certificate.
+    pub(crate) front_proxy: bool,
 }
 
 impl Backend {
@@ -72,6 +74,7 @@ impl Backend {
             server,
             ca,
             insecure: false,
+            front_proxy: false,
         })
     }
 
@@ -114,6 +117,8 @@ pub(crate) enum OutboundError {
 /// The clients.
 pub(crate) struct Outbound {
     lookup: StoreLookup,
+    /// The front proxy's certificate.
+    identity: Option<Arc<Certificates>>,
     clients: Mutex<HashMap<Backend, (HttpClient, u64)>>,
 }
 
@@ -124,15 +129,17 @@ impl std::fmt::Debug for Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(lookup: StoreLookup) -> Outbound {
+    pub(crate) fn new(lookup: StoreLookup, identity: Option<Arc<Certificates>>) -> Outbound {
         Outbound {
             lookup,
+            identity,
             clients: Mutex::default(),
         }
     }
 
-    fn client(&self, backend: &Backend) -> Result<HttpClient, TransportError> {
-        let key = Backend {
+    /// One server with all its paths.
+    fn key(backend: &Backend) -> Backend {
+        Backend {
             server: match &backend.server {
                 Server::Service {
                     namespace,
@@ -152,7 +159,16 @@ impl Outbound {
                 }
             },
             ..backend.clone()
-        };
+        }
+    }
+
+    /// Ends what is kept of connections to a server that does not answer as it should.
+    pub(crate) fn forget(&self, backend: &Backend) {
+        self.clients.lock().remove(&Self::key(backend));
+    }
+
+    fn client(&self, backend: &Backend) -> Result<HttpClient, TransportError> {
+        let key = Self::key(backend);
         let mut clients = self.clients.lock();
         let now = clients.values().map(|(_, used)| *used).max().unwrap_or(0) + 1;
         if let Some((client, used)) = clients.get_mut(&key) {
@@ -166,7 +182,10 @@ impl Outbound {
         } else {
             Trust::from_pem(&backend.ca)?
         };
-        let tls = ClientTls::new(trust);
+        let mut tls = ClientTls::new(trust);
+        if let Some(identity) = self.identity.as_ref().filter(|_| backend.front_proxy) {
+            tls = tls.with_identity(Arc::clone(identity));
+        }
         let endpoint = match &key.server {
             Server::Url(origin) => Endpoint::from_url(origin, tls)?,
             Server::Service {

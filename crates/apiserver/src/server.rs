@@ -16,6 +16,7 @@ use transport::{Body, BoxFuture, Request, Response, Service};
 
 use crate::access::{Minimal, anonymous};
 use crate::admission::{Hooks, Policies};
+use crate::aggregation::{Aggregation, Order};
 use crate::catalog::Catalog;
 use crate::flight::Flight;
 use crate::lookup::StoreLookup;
@@ -24,8 +25,8 @@ use crate::outbound::Outbound;
 use crate::request::{self, Query};
 use crate::verbs::Call;
 use crate::{
-    Authenticator, Authorizer, Decision, RequestInfo, UserInfo, answer, discovery, filters, health,
-    openapi,
+    Authenticator, Authorizer, Decision, FrontProxy, RequestInfo, UserInfo, aggregation, answer,
+    discovery, filters, health, openapi,
 };
 
 /// Makes service-account tokens.
@@ -59,6 +60,8 @@ pub struct Config {
     pub tokens: Option<Arc<dyn Tokens>>,
     /// PEM of the client CA, published for extension API servers.
     pub client_ca_pem: String,
+    /// Who the API server is to servers that it aggregates; none: it shows them no certificate.
+    pub front_proxy: Option<FrontProxy>,
     /// Reaches kubelets; the transport's request carries the whole URL.
     pub kubelets: Option<Arc<dyn transport::Transport>>,
     /// Draws uids and generated names.
@@ -92,6 +95,7 @@ impl Config {
             advertise: None,
             tokens: None,
             client_ca_pem: String::new(),
+            front_proxy: None,
             kubelets: None,
             rng: Rng::from_os(),
             initial: Vec::new(),
@@ -109,6 +113,7 @@ pub struct Server {
     pub(crate) hooks: ArcSwap<Hooks>,
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) outbound: Outbound,
+    pub(crate) aggregation: Aggregation,
     flight: Flight,
     authenticator: ArcSwap<Option<Arc<dyn Authenticator>>>,
     authorizer: Shared<dyn Authorizer>,
@@ -132,11 +137,14 @@ impl Server {
             store: config.store.clone(),
             root: config.root.clone(),
         };
+        let identity = config.front_proxy.as_ref();
+        let identity = identity.map(|front| Arc::clone(&front.identity));
         let server = Arc::new(Server {
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             hooks: ArcSwap::from_pointee(Hooks::default()),
             policies: ArcSwap::from_pointee(Policies::default()),
-            outbound: Outbound::new(lookup.clone()),
+            outbound: Outbound::new(lookup.clone(), identity),
+            aggregation: Aggregation::default(),
             flight: Flight::default(),
             lookup,
             authenticator: ArcSwap::from_pointee(None),
@@ -149,6 +157,7 @@ impl Server {
         crate::bootstrap::run(&server).await?;
         crate::custom::start(&server);
         crate::admission::start(&server);
+        aggregation::start(&server).await;
         server.bootstrapped.store(true, Ordering::Release);
         Ok(server)
     }
@@ -299,12 +308,18 @@ impl Server {
         if let Some(other) = filters::impersonated(request.headers(), &user, &self)? {
             user = other;
         }
-        let _seat = self.flight.board(&user, &info).await?;
+        let seat = self.flight.board(&user, &info).await?;
         match self.authorize(&user, &info) {
             Decision::Allow { .. } => {}
             Decision::Deny { reason } | Decision::NoOpinion { reason } => {
                 return Err(filters::forbidden(&user, &info, &reason));
             }
+        }
+        let services = self.aggregation.services();
+        if let Some(service) = services.of_path(&path) {
+            // The server behind counts its own requests.
+            drop(seat);
+            return Ok(aggregation::run(&self, service, &user, request).await);
         }
         if info.is_resource {
             let catalog = self.catalog.load_full();
@@ -327,6 +342,11 @@ impl Server {
             };
             return call.run(request).await;
         }
+        if let Some(rest) = path.strip_prefix("/openapi/v3/")
+            && let Some(service) = services.of_path(rest)
+        {
+            return Ok(aggregation::run(&self, service, &user, request).await);
+        }
         self.other(&request, &path, &query)
     }
 
@@ -347,7 +367,7 @@ impl Server {
             ["version"] => return json(health::version()),
             ["metrics"] => return Ok(answer::text(200, self.metrics())),
             ["openapi", "v2"] => return openapi::respond(&catalog, request.headers()),
-            ["openapi", "v3"] => return json(openapi::index(&catalog)),
+            ["openapi", "v3"] => return json(openapi::index(&catalog, &self.aggregation)),
             ["openapi", "v3", "api", version] => {
                 let found = openapi::document(&catalog, "", version);
                 return found.map_or_else(|| Err(Status::path_not_found()), raw);
@@ -381,16 +401,30 @@ impl Server {
             .advertise
             .map(|a| a.to_string())
             .unwrap_or_default();
+        let services = self.aggregation.services();
+        let order = match accepted.form {
+            Form::Discovery(_) => Order::Group,
+            _ => Order::Service,
+        };
+        // Only these need them.
+        let groups = match parts.as_slice() {
+            ["api"] | ["apis"] | ["apis", _] => services.groups(&catalog, order),
+            _ => Vec::new(),
+        };
         let dom = match (parts.as_slice(), &accepted.form) {
-            (["api"], Form::Discovery(version)) => discovery::aggregated(&catalog, true, version),
-            (["apis"], Form::Discovery(version)) => discovery::aggregated(&catalog, false, version),
+            (["api"], Form::Discovery(version)) => {
+                discovery::aggregated(&catalog, &groups, &self.aggregation, true, version)
+            }
+            (["apis"], Form::Discovery(version)) => {
+                discovery::aggregated(&catalog, &groups, &self.aggregation, false, version)
+            }
             (["api"], _) => discovery::versions(&address),
-            (["apis"], _) => discovery::groups(&catalog),
+            (["apis"], _) => discovery::groups(&groups),
             (["api", version], _) if catalog.has_version("", version) => {
                 discovery::resources(&catalog, "", version)
             }
             (["apis", group], _) => {
-                discovery::group(&catalog, group).ok_or_else(Status::path_not_found)?
+                discovery::group(&groups, group).ok_or_else(Status::path_not_found)?
             }
             (["apis", group, version], _) if catalog.has_version(group, version) => {
                 discovery::resources(&catalog, group, version)

@@ -1,5 +1,6 @@
 //! Requests and responses against a server in memory.
 
+mod aggregation;
 mod bad_input;
 mod basics;
 mod harness;

@@ -5,6 +5,7 @@
 //! Source: kubernetes v1.36.3 pkg/apis/*/validation; apimachinery v0.36.3
 //! pkg/api/validation/objectmeta.go.
 
+pub(crate) mod api_service;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;
 pub(crate) mod config;

@@ -72,6 +72,14 @@ async fn serve(config: ServerConfig) -> Result<()> {
         &issuer,
     )));
     front.client_ca_pem = String::from_utf8_lossy(&ca).into_owned();
+    front.front_proxy = Some(apiserver::FrontProxy {
+        ca_pem: String::from_utf8_lossy(&read(&pki(certs::FRONT_PROXY_CA, "crt"))?).into_owned(),
+        identity: load_identity(
+            &pki(certs::FRONT_PROXY_CLIENT, "crt"),
+            &pki(certs::FRONT_PROXY_CLIENT, "key"),
+        )?,
+        allowed_names: vec![certs::FRONT_PROXY_CLIENT.to_owned()],
+    });
     front.kubelets = Some(Arc::new(Hosts::new(kubelet_tls)));
     front.initial = dns::initial(&config);
     let server = apiserver::Server::open(front)

@@ -11,18 +11,18 @@ fn config_map_create_get_update_delete() {
         "POST /api/v1/namespaces/default/configmaps\n\n{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}",
         &expect![[r#"
             201
-            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"165","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"186","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
         "#]],
     );
     h.check("GET /api/v1/namespaces/default/configmaps/a", &expect![[r#"
         200
-        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"165","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
+        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"186","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
     "#]]);
     h.check(
         "PATCH /api/v1/namespaces/default/configmaps/a\nContent-Type: application/merge-patch+json\n\n{\"data\":{\"k\":null,\"l\":\"w\"}}",
         &expect![[r#"
             200
-            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"166","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"l":"w"}}
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"187","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"l":"w"}}
         "#]],
     );
     h.check("DELETE /api/v1/namespaces/default/configmaps/a", &expect![[r#"

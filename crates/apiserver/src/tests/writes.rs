@@ -18,7 +18,7 @@ fn dry_run_of_an_update() {
         "PATCH /api/v1/namespaces/default/configmaps/a?dryRun=All\nContent-Type: application/merge-patch+json\n\n{\"data\":{\"k\":\"v\"}}",
         &expect![[r#"
             200
-            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"165","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"186","creationTimestamp":"2026-01-02T03:04:05Z"},"data":{"k":"v"}}
         "#]],
     );
 }
@@ -34,7 +34,7 @@ fn dry_run_of_a_delete() {
         "DELETE /api/v1/namespaces/default/configmaps/a?dryRun=All",
         &expect![[r#"
             200
-            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"165","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z","deletionTimestamp":"2026-01-02T03:04:05Z","deletionGracePeriodSeconds":0,"finalizers":["example.com/a"]}}
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"186","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z","deletionTimestamp":"2026-01-02T03:04:05Z","deletionGracePeriodSeconds":0,"finalizers":["example.com/a"]}}
         "#]],
     );
 }
@@ -47,7 +47,7 @@ fn owners_that_are_there_twice() {
         &expect![[r#"
             201
             warning: 299 - ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u"
-            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"165","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z","ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"n","uid":"UID"}]}}
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"186","name":"a","namespace":"default","uid":"UID","creationTimestamp":"2026-01-02T03:04:05Z","ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"n","uid":"UID"}]}}
         "#]],
     );
 }
@@ -100,7 +100,7 @@ fn unknown_members_of_patches() {
     h.check(&request("Warn"), &expect![[r#"
         200
         warning: 299 - "json patch unknown field \"[0].extra\""
-        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"165","creationTimestamp":"2026-01-02T03:04:05Z"}}
+        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"186","creationTimestamp":"2026-01-02T03:04:05Z"}}
     "#]]);
     let (code, _, body) = h.send(&request("Strict"));
     assert_eq!(code, 422, "{body}");
@@ -110,7 +110,7 @@ fn unknown_members_of_patches() {
     );
     h.check(&request("Ignore"), &expect![[r#"
         200
-        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"165","creationTimestamp":"2026-01-02T03:04:05Z"}}
+        {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"default","uid":"UID","resourceVersion":"186","creationTimestamp":"2026-01-02T03:04:05Z"}}
     "#]]);
 }
 

@@ -4,7 +4,7 @@ use crate::columns;
 use crate::defaults;
 use crate::resource::Resource;
 use crate::strategy::Strategy;
-use crate::validation::{extension, policy, rbac};
+use crate::validation::{api_service, extension, policy, rbac};
 
 fn admission(plural: &'static str, kind: &'static str) -> Resource {
     Resource::cluster("admissionregistration.k8s.io", "v1", plural, kind).category("api-extensions")
@@ -132,7 +132,10 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::api_service())
             .strategy(Strategy {
                 default: defaults::api_service,
-                validate: extension::api_service,
+                prepare_create: api_service::prepare,
+                validate: api_service::validate,
+                validate_status: api_service::status,
+                name: segment,
                 unconditional_update: false,
                 ..Strategy::DEFAULT
             }),

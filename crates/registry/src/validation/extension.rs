@@ -1,4 +1,4 @@
-//! Webhooks, custom resource definitions, API services.
+//! Webhooks and custom resource definitions.
 //!
 //! Source: kubernetes v1.36.3 pkg/apis/admissionregistration/validation;
 //! apiextensions-apiserver v0.36.3 pkg/apis/apiextensions/validation.
@@ -235,39 +235,5 @@ pub(crate) fn definition_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors)
                 errors,
             );
         }
-    }
-}
-
-pub(crate) fn api_service(object: Ref<'_>, errors: &mut Errors) {
-    let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else {
-        return;
-    };
-    let name = api::meta::of(object).name();
-    let wanted = format!("{}.{}", spec.str("version"), spec.str("group"));
-    if name != wanted.trim_end_matches('.') && name != wanted {
-        let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
-        errors.push(FieldError::invalid(
-            &Path::new("metadata").child("name"),
-            name,
-            detail,
-        ));
-    }
-    if spec.int("groupPriorityMinimum").unwrap_or(0) <= 0 {
-        let value = spec.int("groupPriorityMinimum").unwrap_or(0);
-        let detail = "must be positive and less than 20000";
-        errors.push(FieldError::invalid(
-            &at.child("groupPriorityMinimum"),
-            value,
-            detail,
-        ));
-    }
-    if spec.int("versionPriority").unwrap_or(0) <= 0 {
-        let value = spec.int("versionPriority").unwrap_or(0);
-        errors.push(FieldError::invalid(
-            &at.child("versionPriority"),
-            value,
-            "must be positive and less than 1000",
-        ));
     }
 }

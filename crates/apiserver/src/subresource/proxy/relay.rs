@@ -9,30 +9,17 @@
 use std::net::IpAddr;
 
 use api::Status;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use schema::Ref;
 use transport::{Body, Request, Response};
 
 use super::{html, kubelet};
-use crate::object;
 use crate::outbound::{Backend, Server};
 use crate::verbs::Call;
+use crate::{headers, object};
 
 /// Pages longer than this pass as they are.
 const PAGE_BYTES: usize = 4 << 20;
-
-/// Headers that belong to one connection.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "proxy-connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// `scheme:name:port` with scheme and port possibly missing.
 struct Target<'a> {
@@ -225,13 +212,7 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
         .parse::<Uri>()
         .map_err(|_| Status::bad_request(&format!("{url:?} is not a URL")))?;
     let links = html::Links {
-        host: request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
-            .unwrap_or_default()
-            .to_owned(),
+        host: headers::host(&request),
         prefix: prefix.to_owned(),
         backend: page.authority().map_or("", |a| a.as_str()).to_owned(),
     };
@@ -245,6 +226,7 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
                 server: Server::Url(origin),
                 ca: Vec::new(),
                 insecure: true,
+                front_proxy: false,
             };
             call.server.outbound.stream(&backend, request).await
         }
@@ -258,9 +240,7 @@ pub(super) async fn run(call: Call, mut request: Request) -> Result<Response, St
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
     }
-    for name in HOP_BY_HOP {
-        response.headers_mut().remove(name);
-    }
+    headers::of_one_connection(response.headers_mut(), false);
     rewrite(response, &links).await
 }
 
@@ -291,44 +271,16 @@ fn redirect(path: &str, query: Option<&str>) -> Response {
 fn clean_request(request: &mut Request, upgrades: bool, links: &html::Links, rest: &str) {
     let peer = request.extensions().get::<transport::PeerAddr>().copied();
     request.extensions_mut().remove::<crate::UserInfo>();
-    let headers = request.headers_mut();
-    let foreign: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            // Pages are rewritten, so they must come as they are.
-            matches!(name, "authorization" | "accept-encoding")
-                || name.starts_with("impersonate-")
-                || name.starts_with("x-remote-")
-                || (HOP_BY_HOP.contains(&name)
-                    && !(upgrades && matches!(name, "connection" | "upgrade")))
-        })
-        .cloned()
-        .collect();
-    for name in foreign {
-        headers.remove(name);
-    }
+    let map = request.headers_mut();
+    headers::clean(map, upgrades);
+    // Pages are rewritten, so they must come as they are.
+    map.remove(header::ACCEPT_ENCODING);
     if let Some(peer) = peer {
-        forwarded_for(headers, &peer.0.ip().to_string());
+        headers::forwarded_for(map, &peer.0.ip().to_string());
     }
     let uri = format!("{}{rest}", links.prefix);
     if let Ok(uri) = HeaderValue::try_from(uri) {
-        headers.insert("x-forwarded-uri", uri);
-    }
-}
-
-fn forwarded_for(headers: &mut HeaderMap, peer: &str) {
-    let before: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let all = match before.is_empty() {
-        true => peer.to_owned(),
-        false => format!("{}, {peer}", before.join(", ")),
-    };
-    if let Ok(value) = HeaderValue::from_str(&all) {
-        headers.insert("x-forwarded-for", value);
+        map.insert("x-forwarded-uri", uri);
     }
 }
 
