@@ -54,6 +54,16 @@ impl ShimBinary {
         Ok(ShimBinary { path, mount })
     }
 
+    /// Installed, but executed from its file as a careless runtime would.
+    #[cfg(test)]
+    pub(crate) fn from_its_file(directory: &Path) -> Result<ShimBinary, Error> {
+        let binary = ShimBinary::install(directory)?;
+        Ok(ShimBinary {
+            mount: None,
+            ..binary
+        })
+    }
+
     /// Where it lies.
     #[must_use]
     pub fn path(&self) -> &Path {

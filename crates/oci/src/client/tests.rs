@@ -18,6 +18,8 @@ use crate::message::{RUNNING, STOPPED, Status};
 use crate::spec::{Capabilities, Container, Pod, Process, Rlimit, Rootfs};
 use crate::{ShimBinary, capabilities, defaults, node_init, seccomp};
 
+mod breakout;
+
 /// Of names of folders and control groups.
 const PREFIX: &str = "transom-oci-";
 
@@ -125,6 +127,7 @@ fn make_root(folder: &Path, program: &[u8]) -> PathBuf {
 struct Bed {
     dir: tempfile::TempDir,
     binary: ShimBinary,
+    pod: Pod,
     shim: Shim,
     group: Group,
     root: PathBuf,
@@ -166,6 +169,7 @@ fn bed_with(name: &str, change: impl FnOnce(&mut Pod)) -> Option<Bed> {
     Some(Bed {
         dir,
         binary,
+        pod,
         shim,
         group,
         root,

@@ -16,6 +16,19 @@ pub(crate) fn set_no_new_privs() -> io::Result<()> {
     check_int(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// A session keyring of this process's own, without a name by which others could join it.
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    let unnamed: *const libc::c_char = std::ptr::null();
+    // SAFETY: a null name asks for a new keyring.
+    let ret = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, unnamed) };
+    match check(ret) {
+        // A kernel without keys has none to share.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 pub(crate) fn keep_capabilities(keep: bool) -> io::Result<()> {
     // SAFETY: no memory is involved.
     check_int(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, c_ulong::from(keep), 0, 0, 0) }).map(drop)

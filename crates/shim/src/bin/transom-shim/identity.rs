@@ -171,6 +171,8 @@ pub(crate) fn become_user(process: &Process, user: &User) -> Result<()> {
     let step = |name: &'static str| move || name.to_string();
     let own = credentials::permitted_capabilities().during(step("read capabilities"))?;
     let wanted = process.capabilities.permitted & own;
+    // The agent's would be every container's.
+    credentials::new_session_keyring().during(step("make a session keyring"))?;
     if !process.no_new_privs && !process.seccomp.0.is_empty() {
         // Without no_new_privs the filter needs CAP_SYS_ADMIN: before that goes.
         credentials::set_seccomp(&process.seccomp.0).during(step("install the seccomp filter"))?;

@@ -38,7 +38,8 @@ impl Log {
         if self.path.is_empty() {
             return Ok(());
         }
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
+        // A pod that may write to the node's logs must not lead us elsewhere by a link.
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NOFOLLOW;
         let file =
             sys::open(&self.path, flags, 0o640).during(|| format!("open log {}", self.path))?;
         self.file = Some(file);

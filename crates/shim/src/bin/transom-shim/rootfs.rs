@@ -299,7 +299,10 @@ fn make_device(
                 .during(|| format!("open device {host}"))?;
             let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_NOFOLLOW;
             let place = sys::open_at(dir.as_raw_fd(), name, flags, 0o644)
-                .and_then(|_| sys::open_at(dir.as_raw_fd(), name, libc::O_PATH, 0))
+                .and_then(|_| {
+                    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+                    sys::open_at(dir.as_raw_fd(), name, flags, 0)
+                })
                 .during(|| format!("create {host}"))?;
             sys::move_mount(&tree, &place).during(|| format!("mount device {host}"))
         }
@@ -321,11 +324,13 @@ pub(crate) fn open_terminal(root: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
-/// Shows the terminal as `/dev/console`.
+/// Shows the terminal as `/dev/console`, which may be in a folder that the pod brought: no link of
+/// its may lead the mount elsewhere (CVE-2025-52565).
 pub(crate) fn bind_console(root: &OwnedFd, slave: &OwnedFd) -> Result<()> {
     let describe = || "mount the terminal on /dev/console".to_string();
     let tree = sys::open_tree(slave.as_raw_fd(), "", false).during(describe)?;
-    sys::move_mount(&tree, &target(root, "/dev/console", false, 0)?).during(describe)
+    let place = target(root, "/dev/console", false, sys::RESOLVE_NO_SYMLINKS)?;
+    sys::move_mount(&tree, &place).during(describe)
 }
 
 /// Makes `root` the root directory; the host's tree is gone afterwards.
