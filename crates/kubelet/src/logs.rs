@@ -47,13 +47,31 @@ pub async fn stream(
     }
 }
 
+/// Opens `POD/CONTAINER/N.log` for reading. A pod may have been given the node's logs to write: no
+/// link in these three names is followed, and nothing but a file is opened.
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let base = path.ancestors().nth(3).unwrap_or(Path::new("/"));
+    let below = path.strip_prefix(base).unwrap_or(path);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(base, flags, Mode::empty())?;
+    // A pipe without a writer must not hold us up either.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let file = File::from(openat2(&folder, below, flags, Mode::empty(), stay)?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}
+
 async fn copy(
     path: &Path,
     options: &LogOptions,
     alive: &impl Fn() -> bool,
     sender: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let start = match options.tail_lines {
         Some(lines) => tail_start(&mut file, lines)?,
         None => 0,
@@ -77,7 +95,7 @@ async fn copy(
                 }
                 wait_for_growth(path, sender).await;
                 if rotated(&file, path) {
-                    file = File::open(path)?;
+                    file = open(path)?;
                 }
                 continue;
             }
@@ -140,7 +158,7 @@ async fn wait_for_growth(path: &Path, sender: &mpsc::Sender<Result<Bytes, std::i
 
 fn rotated(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::metadata(path)) {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(open), Ok(named)) => open.ino() != named.ino(),
         _ => false,
     }
@@ -241,7 +259,7 @@ pub(crate) fn last_words(path: &Path) -> String {
     const LINES: usize = 80;
     const LIMIT_BYTES: usize = 2048;
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+        let mut file = open(path)?;
         let start = tail_start(&mut file, LINES)?;
         file.seek(SeekFrom::Start(start))?;
         let mut text = Vec::new();

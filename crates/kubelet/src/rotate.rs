@@ -131,8 +131,8 @@ fn compress(file: &Path) -> io::Result<()> {
         path.push(end);
         PathBuf::from(path)
     };
-    let mut from = fs::File::open(file)?;
-    let to = fs::File::create(named(".tmp"))?;
+    let mut from = crate::logs::open(file)?;
+    let to = fs::File::create_new(named(".tmp"))?;
     let mut gzip = flate2::write::GzEncoder::new(to, flate2::Compression::default());
     io::copy(&mut from, &mut gzip)?;
     gzip.finish()?;

@@ -12,6 +12,7 @@ mod link;
 pub mod masquerade;
 pub mod peers;
 mod plugin;
+mod sources;
 mod sysctl;
 
 pub use plugin::{Config, Network, OpenError};

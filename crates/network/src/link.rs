@@ -21,6 +21,9 @@ pub(crate) const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)
 /// pod's neighbour entry stays right when its link is made anew.
 pub(crate) const NEAR: [u8; 6] = [0x02, 0x54, 0x52, 0x4e, 0x53, 0x4d];
 
+/// Names of all near ends begin so.
+pub(crate) const NEAR_PREFIX: &str = "tr";
+
 /// What goes wrong with the wires.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
@@ -48,7 +51,7 @@ pub(crate) struct Wires<'a> {
 /// link's alias, which tells a collision from a leftover.
 pub(crate) fn near_name(sandbox: &str) -> String {
     let hash = fnv(sandbox);
-    format!("tr{:013x}", hash >> 12)
+    format!("{NEAR_PREFIX}{:013x}", hash >> 12)
 }
 
 /// The pod's hardware address: locally administered, from its first address, so that it survives
@@ -121,7 +124,7 @@ impl Wires<'_> {
             mtu: self.mtu,
             alias: self.sandbox,
         })?;
-        // A pod may only send from its own address.
+        // A pod may only send from its own address; for IPv6 see `sources`.
         sysctl::set(&format!("ipv4/conf/{name}/rp_filter"), "1")?;
         sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         node.set_up(near, true)?;
@@ -228,9 +231,9 @@ pub(crate) fn disconnect(node: &mut Handle, sandbox: &str) -> Result<(), LinkErr
 /// Near ends on the node: (link index, sandbox id).
 pub(crate) fn near_ends(node: &mut Handle) -> Result<Vec<(u32, String)>, LinkError> {
     let links = node.links()?;
-    let ours = links
-        .into_iter()
-        .filter(|link| link.kind == "veth" && link.name.len() == 15 && link.name.starts_with("tr"));
+    let ours = links.into_iter().filter(|link| {
+        link.kind == "veth" && link.name.len() == 15 && link.name.starts_with(NEAR_PREFIX)
+    });
     Ok(ours.map(|link| (link.index, link.alias)).collect())
 }
 

@@ -19,6 +19,7 @@ use crate::host_ports::{HostPortError, HostPorts};
 use crate::ipam::{Ipam, IpamError};
 use crate::link::{self, LinkError, Wires};
 use crate::masquerade;
+use crate::sources;
 use crate::sysctl;
 
 const RANGES: &str = "ranges";
@@ -127,6 +128,9 @@ impl Network {
         for range in ranges {
             let range = Prefix::new(range.network(), range.prefix_len());
             link::refuse_rest(&mut node, range).map_err(prepare)?;
+        }
+        if ranges.iter().any(|range| matches!(range, IpNet::V6(_))) {
+            sources::guard(&self.shared.node).map_err(prepare)?;
         }
         if let Some(cluster) = &self.shared.masquerade {
             masquerade::set(&self.shared.node, ranges, cluster).map_err(prepare)?;

@@ -151,6 +151,55 @@ mod tests {
         check("inside/file/x", expect!["error: NotADirectory"]);
     }
 
+    /// CVE-2021-25741: a container exchanges a folder of its volume for a link to the host while
+    /// the folder is bound. Whoever looks first and then uses the name is led away.
+    #[test]
+    fn exchanged_links_lead_nowhere() {
+        use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped exchanged_links_lead_nowhere: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().canonicalize().unwrap().join("volume");
+        let outside = dir.path().join("outside");
+        let (part, link) = (volume.join("part"), volume.join("link"));
+        for (folder, text) in [(&part, "inside"), (&outside, "outside")] {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("f"), text).unwrap();
+        }
+        symlink(&outside, &link).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (flags, here) = (rustix::fs::RenameFlags::EXCHANGE, rustix::fs::CWD);
+                while !stop.load(SeqCst) {
+                    rustix::fs::renameat_with(here, &part, here, &link, flags).unwrap();
+                }
+            });
+            let naive = (0..1_000_000).any(|_| {
+                let inside = part.canonicalize().is_ok_and(|p| p.starts_with(&volume));
+                inside && fs::read_to_string(part.join("f")).is_ok_and(|text| text == "outside")
+            });
+            let (mut bound, mut refused) = (0, 0);
+            let targets = dir.path().join("targets");
+            for number in 0..300 {
+                let target = targets.join(number.to_string());
+                match bind_sub_path(&volume, "part", &target) {
+                    Ok(()) if fs::read_to_string(target.join("f")).unwrap() == "inside" => {
+                        bound += 1;
+                    }
+                    Ok(()) => bound -= 1000,
+                    Err(_) => refused += 1,
+                }
+            }
+            stop.store(true, SeqCst);
+            crate::remove_tree(&targets).unwrap();
+            assert!(naive, "the race is one");
+            assert!(bound > 0, "{bound} bound, {refused} refused");
+        });
+    }
+
     #[test]
     fn a_bind_shows_the_sub_path() {
         if !rustix::process::geteuid().is_root() {

@@ -23,7 +23,12 @@ use crate::{files, lives, sysctl};
 /// The group of all pods.
 const PODS: &str = "/kubepods";
 /// Tables of the pod network and of the service proxy.
-const TABLES: [&str; 3] = ["transom-host-ports", "transom-network", "transom-services"];
+const TABLES: [&str; 4] = [
+    "transom-host-ports",
+    "transom-network",
+    "transom-services",
+    "transom-sources",
+];
 /// Where systemd keeps the folders of dynamic users.
 const PRIVATE: &str = "/var/lib/private";
 /// What the agent has in its data folder, beside which local clusters may live.

@@ -85,3 +85,43 @@ fn since_limit_stream_and_times() {
         "2026-01-01T00:00:03Z four\n",
     );
 }
+
+/// A pod that may write to the node's logs puts a link (or a pipe) where its log was, to have the
+/// node read out what the link leads to.
+#[test]
+fn links_are_not_read_out() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("pods/a_b_c");
+    let outside = dir.path().join("outside");
+    for folder in [&logs.join("c"), &outside] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    for file in ["0.log", "shadow"] {
+        std::fs::write(outside.join(file), LOG).unwrap();
+    }
+    std::fs::write(logs.join("c/0.log"), LOG).unwrap();
+    symlink(outside.join("shadow"), logs.join("c/1.log")).unwrap();
+    symlink(&outside, logs.join("d")).unwrap();
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, logs.join("c/2.log"), fifo, 0o644.into(), 0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (name, good) in [
+        ("c/0.log", true),
+        ("c/1.log", false),
+        ("c/2.log", false),
+        ("d/0.log", false),
+    ] {
+        let path = logs.join(name);
+        assert_eq!(last_words(&path).is_empty(), !good, "{name}");
+        let part = runtime.block_on(async {
+            let (sender, mut receiver) = mpsc::channel(16);
+            stream(path, LogOptions::default(), || false, sender).await;
+            receiver.recv().await
+        });
+        assert_eq!(part.is_some_and(|part| part.is_ok()), good, "{name}");
+    }
+}

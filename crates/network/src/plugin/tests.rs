@@ -157,6 +157,78 @@ async fn pods_talk_over_ipv6() {
     assert_eq!(node.links(), 1);
 }
 
+/// Whether `to` hears what `from` sends under the address `source`, which `from` gives itself.
+fn hears(from: &Namespace, to: &Namespace, source: IpAddr, address: IpAddr) -> bool {
+    use std::net::UdpSocket;
+    let mut handle = from.run(Handle::open).unwrap().unwrap();
+    let eth0 = handle.link_by_name("eth0").unwrap().unwrap().index;
+    netlink::ignore_exists(handle.add_address(eth0, netlink::rt::Prefix::host(source))).unwrap();
+    let receiver = to.run(|| UdpSocket::bind((address, 0))).unwrap().unwrap();
+    let sender = from.run(|| UdpSocket::bind((source, 0))).unwrap().unwrap();
+    let limit = Duration::from_millis(500);
+    receiver.set_read_timeout(Some(limit)).unwrap();
+    let target = receiver.local_addr().unwrap();
+    sender.send_to(b"hello", target).unwrap();
+    let mut word = [0; 8];
+    match receiver.recv_from(&mut word) {
+        Ok((_, peer)) => {
+            assert_eq!(peer.ip(), source);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// A pod that takes another's address, or one of nowhere, as its source is not heard, in either
+/// family; without the guards it is.
+#[tokio::test]
+async fn sources_are_the_pods_own() {
+    use netlink::nft::{Batch, Family, Nft, Table};
+    use std::os::fd::AsFd;
+    let Some(mut node) = Node::new() else { return };
+    let mut ranges = vec!["10.77.0.0/24"];
+    if Path::new("/proc/net/if_inet6").exists() {
+        ranges.push("fd00:77::/64");
+    }
+    let network = node.open(&ranges);
+    let (a, b, c) = (node.pod("a"), node.pod("b"), node.pod("c"));
+    let thief = network.add(a.clone()).await.unwrap();
+    let target = network.add(b.clone()).await.unwrap();
+    let victim = network.add(c.clone()).await.unwrap();
+    let (ns_a, ns_b) = (
+        Namespace::open(&a.netns).unwrap(),
+        Namespace::open(&b.netns).unwrap(),
+    );
+    let nowhere: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    for family in 0..ranges.len() {
+        let to = target.ips[family].addr();
+        let stolen = [victim.ips[family].addr(), nowhere[family]];
+        assert!(hears(&ns_a, &ns_b, thief.ips[family].addr(), to), "its own");
+        for source in stolen {
+            assert!(!hears(&ns_a, &ns_b, source, to), "as {source}");
+        }
+        node.namespace
+            .run(|| {
+                let near = crate::link::near_name("a");
+                for name in [&near, "all"] {
+                    crate::sysctl::set(&format!("ipv4/conf/{name}/rp_filter"), "0").unwrap();
+                }
+            })
+            .unwrap();
+        let mut nft = Nft::open_in(node.namespace.as_fd()).unwrap();
+        let mut batch = Batch::new();
+        batch.destroy_table(&Table::new(Family::Ip6, crate::sources::NAME));
+        nft.commit(batch).unwrap();
+        for source in stolen {
+            assert!(hears(&ns_a, &ns_b, source, to), "unguarded as {source}");
+        }
+        network.set_ranges(Vec::new()).unwrap();
+        network
+            .set_ranges(ranges.iter().map(|range| range.parse().unwrap()).collect())
+            .unwrap();
+    }
+}
+
 /// CHECK names what differs, and ADD repairs it under the same address.
 #[tokio::test]
 async fn check_and_repair() {

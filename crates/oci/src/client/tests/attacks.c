@@ -22,13 +22,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,15 +68,16 @@ static void list_it(void) {
   if (n > 2) done(); else refused("empty");
 }
 
-// A device node of the host's disk, read through.
-static void disk(void) {
+// A device node of the host's, opened: `c:MAJOR:MINOR`.
+static void node(void) {
   unsigned major = 0, minor = 0;
-  char b[512];
-  sscanf(arg, "%u:%u", &major, &minor);
-  unlink("/the-disk");
-  if (mknod("/the-disk", S_IFBLK | 0600, makedev(major, minor))) { refused(strerror(errno)); return; }
-  int f = open("/the-disk", O_RDONLY);
-  verdict(f < 0 || read(f, b, sizeof b) != sizeof b);
+  char kind = 'c';
+  sscanf(arg, "%c:%u:%u", &kind, &major, &minor);
+  unlink("/the-node");
+  if (mknod("/the-node", (kind == 'b' ? S_IFBLK : S_IFCHR) | 0600, makedev(major, minor))) { refused(strerror(errno)); return; }
+  int f = open("/the-node", O_RDWR);
+  verdict(f < 0);
+  if (f >= 0) close(f);
 }
 
 // In a child, for what cannot be taken back.
@@ -120,6 +119,7 @@ static void handle_escape(const char *volume) {
   x.b[0] = 2;
   int f = open(volume, O_RDONLY);
   int r = open_by_handle_at(f, &x.h, O_RDONLY);
+  close(f);
   if (r < 0) { refused(strerror(errno)); return; }
   verdict(faccessat(r, arg + 1, F_OK, 0));
 }
@@ -134,13 +134,9 @@ static void kernel_call(void) {
   else if (!strcmp(arg, "swapon")) r = syscall(SYS_swapon, "/nothing", 0);
   else if (!strcmp(arg, "acct")) r = syscall(SYS_acct, "/nothing");
   else if (!strcmp(arg, "pivot_root")) r = syscall(SYS_pivot_root, "/nothing", "/nothing");
-  else if (!strcmp(arg, "umount2")) r = umount2("/nothing", 0);
-  else if (!strcmp(arg, "settimeofday")) { struct timeval t = { .tv_sec = -1, .tv_usec = 0 }; r = syscall(SYS_settimeofday, &t, 0); }
   else if (!strcmp(arg, "sethostname")) r = sethostname("taken", 5);
   else if (!strcmp(arg, "keyctl")) r = syscall(SYS_keyctl, 0, -3, 0);
-  else if (!strcmp(arg, "open_by_handle_at")) r = syscall(SYS_open_by_handle_at, -1, 0, 0);
   else if (!strcmp(arg, "unshare")) r = unshare(CLONE_NEWUSER);
-  else if (!strcmp(arg, "ptrace")) r = ptrace(PTRACE_ATTACH, 1 << 22, 0, 0);
   else { refused("unknown call"); return; }
   // Whoever hears of bad arguments was let in.
   int kept_out = r < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS);
@@ -226,6 +222,59 @@ static void keyring_get(void) {
 // Exchanges two names for ever, as fast as it goes.
 static void swap(const char *other) {
   for (;;) syscall(SYS_renameat2, AT_FDCWD, arg, AT_FDCWD, other, 2);
+}
+
+// Whether a file, or the start of a process, holds TEXT (given with a | in it, so that our own
+// words do not).
+static int holds(const char *path, const char *text) {
+  static char b[1 << 20];
+  int f = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW), hit = 0;
+  if (f < 0) return 0;
+  ssize_t n = read(f, b, sizeof b);
+  if (n > 0 && memmem(b, n, text, strlen(text))) hit = 1;
+  close(f);
+  return hit;
+}
+
+static int walk(const char *dir, const char *text, int depth) {
+  DIR *d = opendir(dir);
+  struct dirent *e;
+  int hit = 0;
+  while (d && !hit && (e = readdir(d))) {
+    char path[4096];
+    struct stat s;
+    snprintf(path, sizeof path, "%s/%s", strcmp(dir, "/") ? dir : "", e->d_name);
+    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(path, "/sys") || lstat(path, &s)) continue;
+    int number = e->d_name[0] >= '0' && e->d_name[0] <= '9';
+    if (!strcmp(dir, "/proc")) {
+      static const char *const FILES[] = { "environ", "cmdline", "mountinfo", "cgroup", "net/unix", "maps" };
+      for (int k = 0; number && k < 6 && !hit; k++) {
+        char file[8192];
+        snprintf(file, sizeof file, "%s/%s", path, FILES[k]);
+        hit = holds(file, text);
+      }
+    } else if (S_ISDIR(s.st_mode) && depth < 40) hit = walk(path, text, depth + 1);
+    else if (S_ISREG(s.st_mode)) hit = holds(path, text);
+    if (hit && S_ISREG(s.st_mode)) printf("in %s\n", path);
+  }
+  if (d) closedir(d);
+  return hit;
+}
+
+static void find(void) {
+  char text[256];
+  int n = 0;
+  for (const char *p = arg; *p && n < 255; p++) if (*p != '|') text[n++] = *p;
+  text[n] = 0;
+  if (walk("/", text, 0)) done(); else refused("nowhere");
+}
+
+static void processes(void) {
+  DIR *d = opendir("/proc");
+  struct dirent *e;
+  int n = 0;
+  while (d && (e = readdir(d))) n += e->d_name[0] >= '0' && e->d_name[0] <= '9';
+  if (n > atoi(arg)) done(); else refused("only our own");
 }
 
 // Abstract sockets of whoever shares our network.
@@ -405,7 +454,7 @@ int main(int c, char **v) {
     else if (!strcmp(word, "create")) { int f = open(arg, O_WRONLY | O_CREAT, 0644); verdict(f < 0); if (f >= 0) close(f); }
     else if (!strcmp(word, "replace")) { char b[4096]; snprintf(b, sizeof b, "%s.new", arg); unlink(b); verdict(symlink("/etc/passwd", b) || rename(b, arg)); }
     else if (!strcmp(word, "there")) { verdict(access(arg, F_OK)); }
-    else if (!strcmp(word, "disk")) disk();
+    else if (!strcmp(word, "node")) node();
     else if (!strcmp(word, "mount")) verdict(mount("x", arg, "tmpfs", 0, ""));
     else if (!strcmp(word, "remount")) verdict(mount(0, arg, 0, MS_REMOUNT | MS_BIND, 0));
     else if (!strcmp(word, "uncover")) verdict(umount2(arg, MNT_DETACH));
@@ -421,6 +470,8 @@ int main(int c, char **v) {
     else if (!strcmp(word, "keyring-get")) keyring_get();
     else if (!strcmp(word, "swap")) { puts("ready"); swap(third); }
     else if (!strcmp(word, "abstract")) abstract_sockets();
+    else if (!strcmp(word, "find")) find();
+    else if (!strcmp(word, "processes")) processes();
     else if (!strcmp(word, "arp")) arp_spoof();
     else if (!strcmp(word, "spoof")) { spoof(third, fourth, fifth); i += 3; }
     else if (!strcmp(word, "sniff")) { sniff(third); i++; }
