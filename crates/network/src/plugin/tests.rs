@@ -200,9 +200,9 @@ async fn sources_are_the_pods_own() {
         Namespace::open(&b.netns).unwrap(),
     );
     let nowhere: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-    for family in 0..ranges.len() {
+    for (family, nowhere) in nowhere.into_iter().enumerate().take(ranges.len()) {
         let to = target.ips[family].addr();
-        let stolen = [victim.ips[family].addr(), nowhere[family]];
+        let stolen = [victim.ips[family].addr(), nowhere];
         assert!(hears(&ns_a, &ns_b, thief.ips[family].addr(), to), "its own");
         for source in stolen {
             assert!(!hears(&ns_a, &ns_b, source, to), "as {source}");
