@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios differential fuzz fuzz-corpus vm-test vm-packages
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios simulate differential fuzz fuzz-corpus vm-test vm-packages
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -19,6 +19,7 @@ help:
 	@echo "make test   everything that CI runs"
 	@echo "make bench  all figures, side by side with upstream, into docs/BENCHMARKS.md (10 minutes; with Go)"
 	@echo "make faults  power cuts, models, histories, planted faults (10 minutes; with strace)"
+	@echo "make simulate  ten thousand seeds of random faults in the simulated cluster (SEEDS=1-500)"
 	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
 	@echo "make scenarios  our scenarios against upstream's API server and controllers (Go)"
 	@echo "make differential  the same requests to upstream and to ours, what differs (Go, 10 minutes)"
@@ -98,6 +99,11 @@ faults: packages
 	$(STATIC) cargo build --profile ci --target $(HOST) -p transom
 	$(STATIC) cargo build --profile ci --target $(HOST) -p faults --features mutants
 	$(SUDO) $(TARGET)/ci/faults all --transom $(TARGET)/ci/transom $(if $(SEED),--seed $(SEED))
+
+# Random faults in the simulated cluster: make simulate [SEEDS=1-10000]
+SEEDS ?= 1-10000
+simulate: packages
+	cd tests && SIM_SEEDS=$(SEEDS) cargo test --release -p tests random_walks -- --nocapture
 
 clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \

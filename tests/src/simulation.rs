@@ -1,9 +1,15 @@
 //! The simulated cluster: scenarios, equal traces for equal seeds, random walks.
 //!
-//! `SIM_SEEDS=20` walks further seeds; `SIM_SEED=7` only that one, with its trace.
+//! `SIM_SEEDS=1-200` walks these seeds, `SIM_SECONDS=120` new ones for so long, on all cores;
+//! `SIM_SEED=7` only that one, with its trace. Seeds that once failed are in `seeds.txt` and are
+//! always walked.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use testkit::{Fact, Scenario, walk};
 
@@ -58,30 +64,82 @@ fn same_traces(name: &str, first: &str, second: &str) {
     );
 }
 
-fn walk_and_check(seed: u64) -> String {
-    let report = walk(seed).unwrap();
-    assert!(report.pods > 10, "seed {seed}: something happens");
-    let violations = report.violations.join("\n");
-    assert!(report.violations.is_empty(), "seed {seed}:\n{violations}");
-    text_of(&report.facts)
+fn walk_and_check(seed: u64) -> Result<String, String> {
+    let report = walk(seed).map_err(|error| format!("seed {seed}: {error:#}"))?;
+    if report.made <= 10 {
+        return Err(format!("seed {seed}: hardly anything happened"));
+    }
+    if !report.violations.is_empty() {
+        let violations = report.violations.join("\n  ");
+        return Err(format!("seed {seed}:\n  {violations}"));
+    }
+    Ok(text_of(&report.facts))
+}
+
+/// Seeds on all cores, until there are none or time is up; what failed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real time bounds how many seeds are walked, not what a walk does"
+)]
+fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<String>) {
+    const FAILURES_LIMIT: usize = 20;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let seeds = Mutex::new(seeds);
+    let (walked, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while Instant::now() < until && failures.lock().unwrap().len() < FAILURES_LIMIT {
+                    let Some(seed) = seeds.lock().unwrap().next() else {
+                        return;
+                    };
+                    let walk = std::panic::catch_unwind(|| walk_and_check(seed));
+                    let walk = walk.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
+                    walked.fetch_add(1, Ordering::Relaxed);
+                    if let Err(failure) = walk {
+                        failures.lock().unwrap().push(failure);
+                    }
+                }
+            });
+        }
+    });
+    (walked.into_inner(), failures.into_inner().unwrap())
 }
 
 #[test]
 fn random_walks_keep_the_invariants() {
-    if let Ok(seed) = std::env::var("SIM_SEED") {
+    let option = |name: &str| std::env::var(name).ok();
+    if let Some(seed) = option("SIM_SEED") {
         let report = walk(seed.parse().unwrap()).unwrap();
         println!("{}", text_of(&report.facts));
         assert!(report.violations.is_empty(), "{:#?}", report.violations);
         return;
     }
-    let seeds: u64 = std::env::var("SIM_SEEDS").map_or(3, |number| number.parse().unwrap());
-    for seed in 1..=seeds {
-        walk_and_check(seed);
+    let past = include_str!("../seeds.txt").lines();
+    let past = past.filter(|line| !line.starts_with('#'));
+    let past: Vec<u64> = past.map(|seed| seed.parse().unwrap()).collect();
+    let chosen = option("SIM_SEEDS").unwrap_or_else(|| "1-3".to_owned());
+    let (first, last) = chosen.split_once('-').expect("SIM_SEEDS is FIRST-LAST");
+    let chosen: RangeInclusive<u64> = first.parse().unwrap()..=last.parse().unwrap();
+    let (mut walked, mut failures) = walk_all(past.into_iter().chain(chosen), u64::MAX >> 32);
+    if let Some(seconds) = option("SIM_SECONDS") {
+        let mut fresh = base::Rng::from_os();
+        let fresh = std::iter::repeat_with(move || fresh.u64() >> 16);
+        let (more, found) = walk_all(fresh, seconds.parse().unwrap());
+        walked += more;
+        failures.extend(found);
     }
+    println!("{walked} seeds walked, {} failed", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// A failure that a seed found can be looked at again. Scenarios are compared in any case.
 #[test]
 fn the_same_seed_walks_the_same_way() {
-    same_traces("seed 99", &walk_and_check(99), &walk_and_check(99));
+    same_traces(
+        "seed 99",
+        &walk_and_check(99).unwrap(),
+        &walk_and_check(99).unwrap(),
+    );
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::Clock;
@@ -136,6 +137,7 @@ enum Way {
     Inline {
         clock: Arc<dyn Clock>,
         one: Mutex<()>,
+        full: AtomicBool,
     },
     /// By the writer, through the log.
     Logged {
@@ -208,7 +210,15 @@ impl Store {
             way: Arc::new(Way::Inline {
                 clock,
                 one: Mutex::new(()),
+                full: AtomicBool::new(false),
             }),
+        }
+    }
+
+    /// Makes an in-memory store refuse puts as one on a full disk does, or take them again.
+    pub fn fill(&self, is_full: bool) {
+        if let Way::Inline { full, .. } = &*self.way {
+            full.store(is_full, Ordering::Relaxed);
         }
     }
 
@@ -229,10 +239,21 @@ impl Store {
     }
 
     fn apply(&self, txn: &Txn) -> Result<Outcome, StoreError> {
-        let Way::Inline { clock, one } = &*self.way else {
+        let Way::Inline { clock, one, full } = &*self.way else {
             return Err(StoreError::Closed);
         };
         let _one = one.lock();
+        let put = |op: &&Op| matches!(op, Op::Put { .. });
+        if full.load(Ordering::Relaxed)
+            && let Some(Op::Put { key, .. }) = txn.ops.iter().find(put)
+        {
+            return Err(StoreError::Full {
+                key: String::from_utf8_lossy(key).into_owned(),
+                path: "memory".into(),
+                reason: "as it was told".to_owned(),
+                next_step: "tell it that there is room",
+            });
+        }
         let now_ms = clock.now().as_millisecond();
         let (outcome, stage) = {
             let view = self.core.view.read();

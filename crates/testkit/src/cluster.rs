@@ -4,6 +4,7 @@
 //! a real cluster, over requests and watches, only without sockets. The observer is one more
 //! client: it writes the trace and watches the invariants that need both sides.
 
+mod control;
 mod node;
 mod observer;
 
@@ -13,15 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use apiserver::{Config, Server, UserInfo};
-use base::{Clock, Rng, Shutdown, tasks};
-use client::{Client, DeleteOptions, Error, Object, Propagation, Recorder};
+use base::{Clock, Rng, Shutdown};
+use client::{Client, DeleteOptions, Error, Object, Propagation};
 use schema::Dom;
 use tempfile::TempDir;
-use transport::{Body, InProcess, Transport};
+use transport::{Body, Transport};
 
+pub use self::control::Component;
 use crate::clock::SimClock;
+use crate::cluster::control::ControlPlane;
 use crate::cluster::node::SimNode;
+use crate::link::{Link, Weather};
 use crate::resource::{self, Resource};
 use crate::trace::Trace;
 
@@ -54,11 +57,12 @@ pub struct SimCluster {
     options: Options,
     clock: SimClock,
     shutdown: Shutdown,
-    server: Arc<Server>,
+    control: ControlPlane,
     store: store::Store,
     nodes: BTreeMap<String, SimNode>,
     trace: Trace,
     rng: Rng,
+    admin: Link,
     folder: TempDir,
     runtimes: observer::Runtimes,
     client: Client,
@@ -85,56 +89,35 @@ impl SimCluster {
     async fn start(options: Options) -> Result<Self> {
         let clock = SimClock::start();
         let shutdown = Shutdown::new();
-        let shared: Arc<dyn Clock> = Arc::new(clock);
-        let store = store::Store::in_memory(shared.clone());
+        let store = store::Store::in_memory(Arc::new(clock.clone()));
         let mut rng = Rng::new(options.seed);
-        let mut config = Config::new(store.clone(), shared.clone(), shutdown.clone());
-        config.rng = rng.child("api-server");
-        let server = open_with_tokens(config).await?;
-        let trace = Trace::new(clock);
-        let client = client_as(&server, "sim-admin", &mut rng);
-        let runtimes = observer::Runtimes::default();
-        observer::start(&client, &trace, &runtimes, &shutdown);
-        let context = controllers::Context {
-            informers: controllers::Informers::new(client.clone(), &shutdown),
-            client: client.clone(),
-            recorder: Recorder::start(client.clone(), "controllers", "", shared.clone(), &shutdown),
-            clock: shared.clone(),
-            shutdown: shutdown.clone(),
-            root_ca: "simulated CA".into(),
-            pod_ranges: Arc::default(),
-            signer: None,
-        };
-        controllers::start_all(controllers::CONTROLLERS, &context, |identity| {
-            client_as(&server, identity, &mut rng)
-        });
-        let own = client_as(&server, "system:kube-scheduler", &mut rng);
-        let clocked = shared.clone();
-        let recorder = Recorder::start(own.clone(), "default-scheduler", "", shared, &shutdown);
-        let scheduling = scheduler::Config {
-            clock: clocked,
-            scheduler_name: "default-scheduler".to_owned(),
-            recorder,
-            rng: rng.child("scheduler"),
-        };
-        let ends = shutdown.clone();
-        tasks::spawn("scheduler", &shutdown, async move {
-            scheduler::run(own, scheduling, ends).await;
-        });
+        let control = ControlPlane::new(store.clone(), clock.clone(), rng.child("weather"))?;
+        let admin = control.link("sim-admin", &[], false);
+        let client = Client::new(Arc::new(admin.clone()), "sim-admin");
         let folder = tempfile::Builder::new().prefix("transom-sim-").tempdir();
         let mut cluster = Self {
             folder: folder.context("make a folder for the kubelets")?,
             options,
+            trace: Trace::new(clock.clone()),
             clock,
             shutdown,
-            server,
+            control,
             store,
             nodes: BTreeMap::new(),
-            trace,
+            client: client.with_rng(rng.child("sim-admin")),
+            admin,
             rng,
-            runtimes,
-            client,
+            runtimes: observer::Runtimes::default(),
         };
+        cluster.start_component(Component::ApiServer).await?;
+        observer::start(
+            &cluster.client,
+            &cluster.trace,
+            &cluster.runtimes,
+            &cluster.shutdown,
+        );
+        cluster.start_component(Component::Controllers).await?;
+        cluster.start_component(Component::Scheduler).await?;
         for _ in 0..cluster.options.nodes {
             cluster.add_node()?;
         }
@@ -153,6 +136,40 @@ impl SimCluster {
         Ok(name)
     }
 
+    /// Ends a part of the control plane at once; the store lives on.
+    pub fn crash(&mut self, component: Component) {
+        if self.control.crash(component) {
+            self.trace
+                .note("control plane", format!("{component:?} crashed"));
+        }
+    }
+
+    /// Starts a part of the control plane that crashed.
+    pub async fn start_component(&mut self, component: Component) -> Result<()> {
+        self.control.start(component, &mut self.rng).await
+    }
+
+    /// From now on everybody's requests meet this; the administrator's and the observer's do not.
+    pub fn set_weather(&self, weather: Weather) {
+        if weather != Weather::default() {
+            self.trace.note("network", format!("{weather:?}"));
+        }
+        self.control.set_weather(weather);
+    }
+
+    /// The store refuses puts, as on a full disk, or takes them again.
+    pub fn fill_disk(&self, is_full: bool) {
+        self.trace
+            .note("disk", if is_full { "full" } else { "has room" });
+        self.store.fill(is_full);
+    }
+
+    /// Everybody's wall clock is set forward or back.
+    pub fn jump(&self, by_ms: i64) {
+        self.trace.note("clock", format!("jumps by {by_ms} ms"));
+        self.clock.jump(by_ms);
+    }
+
     /// Ends the kubelet's tasks at once, as a crash would. Containers live on.
     pub fn kill_kubelet(&mut self, node: &str) -> Result<()> {
         self.node_mut(node)?.kill();
@@ -165,7 +182,7 @@ impl SimCluster {
         let rng = self.rng.child("kubelet");
         let client =
             Client::new(Arc::new(self.node_mut(node)?.link.clone()), "kubelet").with_rng(rng);
-        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         self.trace.note(node, "kubelet started");
         self.node_mut(node)?.start(client, clock);
         Ok(())
@@ -281,6 +298,16 @@ impl SimCluster {
         Ok(())
     }
 
+    /// Merges a document into an object that exists.
+    pub async fn merge(&self, kind: &str, namespace: &str, name: &str, yaml: &str) -> Result<()> {
+        let resource = resource::find(kind).ok_or_else(|| anyhow!("unknown resource {kind}"))?;
+        let dom = schema::yaml::parse(yaml.as_bytes(), &schema::Limits::DEFAULT)?.dom;
+        let patch = client::Patch::Merge(dom.to_json(dom.root()).into());
+        let api = self.api(&resource, namespace);
+        api.patch(name, "", patch).await?;
+        Ok(())
+    }
+
     /// Deletes as `kubectl delete` does, without waiting.
     pub async fn delete(
         &self,
@@ -328,8 +355,7 @@ impl SimCluster {
             .header(http::header::ACCEPT, TABLE)
             .body(Body::empty())
             .with_context(|| format!("request {path}"))?;
-        let transport = transport_as(&self.server, "sim-admin", &[]);
-        let response = transport.call(request).await?;
+        let response = self.admin.call(request).await?;
         let failed = response.status().as_u16() >= 400;
         let bytes = response.into_body().collect(ANSWER_LIMIT_BYTES).await?;
         let dom = Dom::parse_json(&bytes).map_err(|error| anyhow!("answer to {path}: {error}"))?;
@@ -352,50 +378,4 @@ impl Drop for SimCluster {
     fn drop(&mut self) {
         self.shutdown.trigger();
     }
-}
-
-/// A server that makes and knows service accounts' tokens. Its key is new each time: no trace
-/// shows a token.
-async fn open_with_tokens(mut config: Config) -> Result<Arc<Server>> {
-    const ISSUER: &str = "https://kubernetes.default.svc";
-    let key = pki::jwt::SigningKey::new(pki::KeyPair::generate()?);
-    let keys = pki::jwt::KeySet::new([key.key().public()?]);
-    config.tokens = Some(Arc::new(apiserver::SignedTokens::new(
-        key,
-        keys.clone(),
-        ISSUER,
-    )));
-    let clock = config.clock.clone();
-    let server = Server::open(config)
-        .await
-        .map_err(|error| anyhow!("{error}"))?;
-    let checks = apiserver::authn::TokenChecks {
-        keys,
-        issuers: vec![ISSUER.to_owned()],
-        audiences: vec![ISSUER.to_owned()],
-        lookup: server.lookup(),
-        clock,
-    };
-    let authn = apiserver::authn::Authn::new(checks, apiserver::authn::Anonymous::Everywhere);
-    server.set_authenticator(Arc::new(authn));
-    Ok(server)
-}
-
-fn transport_as(server: &Arc<Server>, name: &str, groups: &[&str]) -> InProcess {
-    // Administrators all: what the simulator looks at is not who may do what.
-    let mut all = vec![
-        "system:masters".to_owned(),
-        "system:authenticated".to_owned(),
-    ];
-    all.extend(groups.iter().map(|group| (*group).to_owned()));
-    let user = UserInfo {
-        name: name.to_owned(),
-        groups: all,
-        ..UserInfo::default()
-    };
-    InProcess::new(server.as_user(user), http::Extensions::new())
-}
-
-fn client_as(server: &Arc<Server>, name: &str, rng: &mut Rng) -> Client {
-    Client::new(Arc::new(transport_as(server, name, &[])), name).with_rng(rng.child(name))
 }

@@ -14,7 +14,8 @@ mod trace;
 mod walk;
 
 pub use clock::{EPOCH, SimClock};
-pub use cluster::{Options, SimCluster, simulate};
+pub use cluster::{Component, Options, SimCluster, simulate};
+pub use link::Weather;
 pub use runtime::FakeRuntime;
 pub use scenario::Scenario;
 pub use script::{OnTerm, Script, Step, UnknownProgram};

@@ -1,31 +1,126 @@
-//! The network between a node and the API server, which can be cut.
+//! The network between a component and the API server: it can be cut, and it has weather.
 //!
-//! While it is cut requests get no answer and streams break off, as with a peer that is gone:
-//! callers see a refused connection.
+//! While it is cut, or while no API server runs, requests get no answer and streams break off, as
+//! with a peer that is gone: callers see a refused connection. In bad weather requests are slow,
+//! some never arrive, and of some only the answer gets lost, so that whoever tries again does
+//! again what was done.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use base::{Shutdown, tasks};
+use apiserver::{Server, UserInfo};
+use base::{Rng, Shutdown, tasks};
 use parking_lot::Mutex;
-use transport::{Body, BoxFuture, Request, Response, Transport, TransportError};
+use transport::{Body, BoxFuture, InProcess, Request, Response, Transport, TransportError};
 
 /// Streams hand over this many chunks before the reader must take one.
 const CHUNKS_LIMIT: usize = 64;
 
+/// What goes wrong on all links at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Of a thousand requests so many never arrive.
+    pub lost_requests: u64,
+    /// Of a thousand requests so many are done without an answer; streams break as often at
+    /// each chunk.
+    pub lost_answers: u64,
+    /// Requests take up to so long to arrive.
+    pub delay: Duration,
+    /// Writes take up to so long besides: a slow disk.
+    pub disk_delay: Duration,
+}
+
+/// Where the API server is found, while one runs.
+#[derive(Clone, Default)]
+pub(crate) struct Door {
+    open: Arc<Mutex<Option<(Arc<Server>, Shutdown)>>>,
+}
+
+impl Door {
+    /// A server answers from now on, until `life` ends.
+    pub(crate) fn open(&self, server: Arc<Server>, life: Shutdown) {
+        *self.open.lock() = Some((server, life));
+    }
+
+    /// Nobody answers any more, and what was begun breaks off. False: nobody did.
+    pub(crate) fn close(&self) -> bool {
+        let open = self.open.lock().take();
+        open.map(|(_, life)| life.trigger()).is_some()
+    }
+
+    fn server(&self) -> Option<(Arc<Server>, Shutdown)> {
+        self.open.lock().clone()
+    }
+}
+
+/// The weather and its chance, shared by all links of a cluster.
+#[derive(Clone)]
+pub(crate) struct Sky {
+    inner: Arc<Mutex<(Weather, Rng)>>,
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy)]
+struct Fate {
+    delay: Duration,
+    arrives: bool,
+    answered: bool,
+}
+
+impl Sky {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new((Weather::default(), rng))),
+        }
+    }
+
+    pub(crate) fn set(&self, weather: Weather) {
+        self.inner.lock().0 = weather;
+    }
+
+    fn fate(&self, writes: bool) -> Fate {
+        let (weather, rng) = &mut *self.inner.lock();
+        let mut up_to = |most: Duration| match u64::try_from(most.as_millis()) {
+            Ok(most @ 1..) => Duration::from_millis(rng.below(most)),
+            _ => Duration::ZERO,
+        };
+        let mut delay = up_to(weather.delay);
+        if writes {
+            delay += up_to(weather.disk_delay);
+        }
+        let mut falls = |of_thousand: u64| of_thousand > 0 && rng.below(1000) < of_thousand;
+        Fate {
+            delay,
+            arrives: !falls(weather.lost_requests),
+            answered: !falls(weather.lost_answers),
+        }
+    }
+
+    fn breaks(&self) -> bool {
+        let (weather, rng) = &mut *self.inner.lock();
+        weather.lost_answers > 0 && rng.below(1000) < weather.lost_answers
+    }
+}
+
 /// See the module's header. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Link {
-    inner: Arc<dyn Transport>,
+    door: Door,
+    user: UserInfo,
+    /// Nothing: whoever only looks is not in the weather.
+    sky: Option<Sky>,
     /// Present while requests pass; triggered by the cut.
     up: Arc<Mutex<Option<Shutdown>>>,
 }
 
 impl Link {
     /// A link that works.
-    pub(crate) fn new(inner: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(door: &Door, user: UserInfo, sky: Option<&Sky>) -> Self {
         Self {
-            inner,
+            door: door.clone(),
+            user,
+            sky: sky.cloned(),
             up: Arc::new(Mutex::new(Some(Shutdown::new()))),
         }
     }
@@ -41,43 +136,78 @@ impl Link {
     pub(crate) fn mend(&self) {
         self.up.lock().get_or_insert_with(Shutdown::new);
     }
+
+    async fn exchange(
+        &self,
+        server: Arc<Server>,
+        request: Request,
+    ) -> Result<Response, TransportError> {
+        let writes = !matches!(request.method().as_str(), "GET" | "HEAD");
+        let fate = self.sky.as_ref().map(|sky| sky.fate(writes));
+        if let Some(fate) = fate {
+            if !fate.delay.is_zero() {
+                tokio::time::sleep(fate.delay).await;
+            }
+            if !fate.arrives {
+                return Err(failed(io::ErrorKind::BrokenPipe));
+            }
+        }
+        let as_user = server.as_user(self.user.clone());
+        let response = InProcess::new(as_user, http::Extensions::new())
+            .call(request)
+            .await;
+        match fate {
+            Some(Fate {
+                answered: false, ..
+            }) => Err(failed(io::ErrorKind::ConnectionReset)),
+            _ => response,
+        }
+    }
 }
 
-fn refused() -> TransportError {
+fn failed(kind: io::ErrorKind) -> TransportError {
     TransportError::Connect {
         endpoint: "the API server".to_owned(),
-        cause: io::Error::from(io::ErrorKind::ConnectionRefused),
+        cause: io::Error::from(kind),
     }
 }
 
 impl Transport for Link {
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, TransportError>> {
-        let Some(up) = self.up.lock().clone() else {
-            return Box::pin(async { Err(refused()) });
+        let (Some(up), Some((server, life))) = (self.up.lock().clone(), self.door.server()) else {
+            return Box::pin(async { Err(failed(io::ErrorKind::ConnectionRefused)) });
         };
-        let answer = self.inner.call(request);
+        let link = self.clone();
         Box::pin(async move {
             let response = tokio::select! {
                 biased;
-                () = up.wait() => return Err(refused()),
-                response = answer => response?,
+                () = up.wait() => return Err(failed(io::ErrorKind::ConnectionRefused)),
+                () = life.wait() => return Err(failed(io::ErrorKind::ConnectionReset)),
+                response = link.exchange(server, request) => response?,
             };
             let (parts, mut body) = response.into_parts();
             if body.len().is_some() {
                 return Ok(Response::from_parts(parts, body));
             }
             let (sender, forwarded) = Body::channel(CHUNKS_LIMIT);
-            let cut = up.clone();
             tasks::spawn("link", &Shutdown::new(), async move {
                 loop {
                     tokio::select! {
                         biased;
-                        () = cut.wait() => {
+                        () = up.wait() => {
                             sender.abort("the connection is cut").await;
+                            return;
+                        }
+                        () = life.wait() => {
+                            sender.abort("the API server is gone").await;
                             return;
                         }
                         () = sender.closed() => return,
                         chunk = body.next() => match chunk {
+                            Some(Ok(_)) if link.sky.as_ref().is_some_and(Sky::breaks) => {
+                                sender.abort("the connection broke").await;
+                                return;
+                            }
                             Some(Ok(chunk)) => {
                                 if !sender.send(chunk).await {
                                     return;

@@ -1,16 +1,22 @@
-//! A seeded random walk: pods come and go, kubelets crash, nodes are cut off; then everything
-//! settles and must be as it should.
+//! A seeded random walk: workloads come and go while everything fails that can; then everything
+//! is mended, settles, and must be as it should.
 //!
-//! Invariants on the way are watched by the runtimes and the observer. At the end: every pod has
-//! converged, deleted pods are gone everywhere, and runtimes hold nothing that the API does not.
+//! Fails: kubelets, nodes with all that ran on them, the API server, controllers, the scheduler,
+//! cables, single requests and answers, the disk's speed and room, the wall clock. Invariants on
+//! the way are watched by the runtimes and the observer. At the end every pod has converged,
+//! workloads have what they ask for, Services lead to what is ready, and runtimes hold nothing
+//! that the API does not.
 
-use std::collections::BTreeSet;
+mod objects;
+mod settled;
+
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use base::Rng;
 
-use crate::cluster::{Options, SimCluster, simulate};
+use crate::cluster::{Component, Options, SimCluster, simulate};
+use crate::link::Weather;
 use crate::trace::Fact;
 
 /// How long things happen.
@@ -27,8 +33,8 @@ pub struct Report {
     pub facts: Vec<Fact>,
     /// Everything that should not be.
     pub violations: Vec<String>,
-    /// Pods made.
-    pub pods: u64,
+    /// Objects made.
+    pub made: u64,
 }
 
 /// Walks with this seed.
@@ -38,214 +44,212 @@ pub fn walk(seed: u64) -> Result<Report> {
         nodes: 3,
         latency: Duration::from_millis(800),
     };
-    simulate(options, |mut cluster| async move {
-        let mut rng = cluster.rng("walk");
-        let mut pods = 0;
+    simulate(options, |cluster| async move {
+        let mut walk = Walk::new(cluster);
         let mut passed = Duration::ZERO;
         while passed < WALK {
-            one_step(&mut cluster, &mut rng, &mut pods).await?;
-            let pause = Duration::from_millis(100 + rng.below(6000));
-            cluster.tick(pause).await;
+            walk.step().await?;
+            let pause = Duration::from_millis(100 + walk.rng.below(6000));
+            walk.cluster.tick(pause).await;
             passed += pause;
         }
-        for node in cluster.kubelets(false) {
-            cluster.start_kubelet(&node)?;
-        }
-        for node in cluster.kubelets(true) {
-            cluster.mend(&node)?;
-        }
+        walk.mend_all().await?;
+        let cluster = walk.cluster;
         cluster.tick(SETTLE).await;
-        check_settled(&cluster).await?;
+        settled::check_settled(&cluster).await?;
         Ok(Report {
             facts: cluster.trace().facts(),
             violations: cluster.trace().violations(),
-            pods,
+            made: walk.made,
         })
     })
 }
 
-async fn one_step(cluster: &mut SimCluster, rng: &mut Rng, pods: &mut u64) -> Result<()> {
-    let names = pod_names(cluster).await?;
-    match rng.below(100) {
-        0..45 if (names.len() as u64) < PODS_LIMIT => {
-            let name = format!("pod-{pods}");
-            *pods += 1;
-            cluster.apply(&pod(&name, rng)).await?;
+struct Walk {
+    cluster: SimCluster,
+    rng: Rng,
+    /// Objects so far: each has a name of its own.
+    made: u64,
+}
+
+impl Walk {
+    fn new(mut cluster: SimCluster) -> Self {
+        let rng = cluster.rng("walk");
+        Self {
+            cluster,
+            rng,
+            made: 0,
         }
-        0..75 => {
-            let chosen = usize::try_from(rng.below(names.len() as u64)).unwrap_or(0);
-            if let Some(name) = names.get(chosen) {
-                cluster.delete("pod", "default", name, None).await?;
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        match self.rng.below(100) {
+            0..58 => self.use_it().await,
+            58..78 => self.break_nodes(),
+            78..86 => self.break_control_plane().await,
+            86..92 => {
+                self.cluster.set_weather(weather(&mut self.rng));
+                Ok(())
             }
-        }
-        75..85 => {
-            if let Some(node) = choose(rng, cluster.kubelets(true)) {
-                cluster.kill_kubelet(&node)?;
+            92..95 => {
+                self.cluster.set_weather(Weather::default());
+                Ok(())
             }
-        }
-        85..93 => {
-            if let Some(node) = choose(rng, cluster.kubelets(false)) {
-                cluster.start_kubelet(&node)?;
+            95..98 => {
+                self.cluster.fill_disk(true);
+                self.pause(20).await;
+                self.cluster.fill_disk(false);
+                Ok(())
             }
-        }
-        93..96 => {
-            if let Some(node) = choose(rng, cluster.kubelets(true)) {
-                cluster.cut(&node)?;
-            }
-        }
-        _ => {
-            for node in cluster.kubelets(true) {
-                cluster.mend(&node)?;
+            _ => {
+                let most = if self.rng.below(3) == 0 {
+                    3_600_000
+                } else {
+                    5_000
+                };
+                let by = i64::try_from(self.rng.below(2 * most)).unwrap_or(0);
+                self.cluster.jump(by - i64::try_from(most).unwrap_or(0));
+                Ok(())
             }
         }
     }
-    Ok(())
+
+    /// What people do.
+    async fn use_it(&mut self) -> Result<()> {
+        let pods = self.names("pods").await?;
+        let deployments = self.names("deployments").await?;
+        let name = |made: u64, kind: &str| format!("{kind}-{made}");
+        match self.rng.below(58) {
+            0..24 if (pods.len() as u64) < PODS_LIMIT => {
+                self.made += 1;
+                let pod = objects::pod(&name(self.made, "pod"), &mut self.rng);
+                self.cluster.apply(&pod).await
+            }
+            24..30 if deployments.len() < 3 => {
+                self.made += 1;
+                let (name, replicas) = (name(self.made, "web"), self.rng.below(5));
+                let deployment = objects::deployment(&name, replicas, self.made, &mut self.rng);
+                self.cluster.apply(&deployment).await
+            }
+            30..33 => {
+                self.made += 1;
+                let job = objects::job(&name(self.made, "job"), &mut self.rng);
+                self.cluster.apply(&job).await
+            }
+            33..42 => {
+                let Some(name) = choose(&mut self.rng, deployments) else {
+                    return Ok(());
+                };
+                let (replicas, version) = match self.rng.below(2) {
+                    0 => (Some(self.rng.below(6)), None),
+                    _ => (None, Some(self.rng.below(1000))),
+                };
+                let change = objects::change(replicas, version);
+                self.cluster
+                    .merge("deployment", "default", &name, &change)
+                    .await
+            }
+            42..44 => match choose(&mut self.rng, deployments) {
+                Some(name) => {
+                    self.cluster
+                        .delete("service", "default", &name, None)
+                        .await?;
+                    self.cluster
+                        .delete("deployment", "default", &name, None)
+                        .await
+                }
+                None => Ok(()),
+            },
+            _ => match choose(&mut self.rng, pods) {
+                Some(name) => self.cluster.delete("pod", "default", &name, None).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn break_nodes(&mut self) -> Result<()> {
+        let (running, down) = (self.cluster.kubelets(true), self.cluster.kubelets(false));
+        match self.rng.below(20) {
+            0..7 => match choose(&mut self.rng, running) {
+                Some(node) => self.cluster.kill_kubelet(&node),
+                None => Ok(()),
+            },
+            7..14 => match choose(&mut self.rng, down) {
+                Some(node) => self.cluster.start_kubelet(&node),
+                None => Ok(()),
+            },
+            14..16 => match choose(&mut self.rng, running) {
+                Some(node) => self.cluster.cut(&node),
+                None => Ok(()),
+            },
+            16..17 => match choose(&mut self.rng, running) {
+                Some(node) => self.cluster.power_off(&node),
+                None => Ok(()),
+            },
+            _ => self.connect_all(),
+        }
+    }
+
+    fn connect_all(&mut self) -> Result<()> {
+        for node in self.cluster.kubelets(true) {
+            self.cluster.mend(&node)?;
+        }
+        Ok(())
+    }
+
+    /// One component, or all of them at once, are gone for a while.
+    async fn break_control_plane(&mut self) -> Result<()> {
+        let parts = match self.rng.below(4) {
+            0 => &Component::ALL[..],
+            1 => &Component::ALL[..1],
+            2 => &Component::ALL[1..2],
+            _ => &Component::ALL[2..],
+        };
+        for part in parts {
+            self.cluster.crash(*part);
+        }
+        self.pause(30).await;
+        for part in parts {
+            self.cluster.start_component(*part).await?;
+        }
+        Ok(())
+    }
+
+    async fn mend_all(&mut self) -> Result<()> {
+        self.cluster.set_weather(Weather::default());
+        for node in self.cluster.kubelets(false) {
+            self.cluster.start_kubelet(&node)?;
+        }
+        self.connect_all()
+    }
+
+    async fn pause(&mut self, most_seconds: u64) {
+        let pause = Duration::from_millis(self.rng.below(1000 * most_seconds));
+        self.cluster.tick(pause).await;
+    }
+
+    async fn names(&self, kind: &str) -> Result<Vec<String>> {
+        let objects = self.cluster.list(kind, "default").await?;
+        let mut names: Vec<String> = objects.iter().map(|o| o.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn weather(rng: &mut Rng) -> Weather {
+    let mut some = |most: u64| match rng.below(2) {
+        0 => rng.below(most),
+        _ => 0,
+    };
+    Weather {
+        lost_requests: some(200),
+        lost_answers: some(200),
+        delay: Duration::from_millis(some(2000)),
+        disk_delay: Duration::from_millis(some(3000)),
+    }
 }
 
 fn choose(rng: &mut Rng, from: Vec<String>) -> Option<String> {
     let at = usize::try_from(rng.below(from.len() as u64)).ok()?;
     from.into_iter().nth(at)
-}
-
-async fn pod_names(cluster: &SimCluster) -> Result<Vec<String>> {
-    let pods = cluster.list("pods", "default").await?;
-    let mut names: Vec<String> = pods.iter().map(|pod| pod.name().to_owned()).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// A pod of any kind.
-fn pod(name: &str, rng: &mut Rng) -> String {
-    let scripts = [
-        "sleep infinity",
-        "trap 'exit 0' TERM; sleep infinity",
-        "trap 'sleep 3; exit 0' TERM; sleep infinity",
-        "sleep 5; exit 0",
-        "sleep 20; exit 1",
-        "exit 1",
-        "sleep 90; exit 0",
-    ];
-    let policies = ["Always", "OnFailure", "Never"];
-    let pick = |rng: &mut Rng, from: &[&'static str]| {
-        from[usize::try_from(rng.below(from.len() as u64)).unwrap_or(0)]
-    };
-    let policy = pick(rng, &policies);
-    let grace = 1 + rng.below(20);
-    let image = match rng.below(12) {
-        0 => "missing/busybox",
-        1 => "slow/busybox",
-        _ => "busybox",
-    };
-    let mut text = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: {policy}\n  terminationGracePeriodSeconds: {grace}\n  automountServiceAccountToken: false\n"
-    );
-    if rng.below(4) == 0 {
-        let script = pick(rng, &["sleep 2; exit 0", "sleep 1; exit 1", "exit 0"]);
-        text.push_str("  initContainers:\n");
-        text.push_str(&container("init", "busybox", script, 100, ""));
-        if rng.below(2) == 0 {
-            let script = "trap 'exit 0' TERM; sleep infinity";
-            let sidecar = container("sidecar", "busybox", script, 100, "");
-            text.push_str(&sidecar);
-            text.push_str("    restartPolicy: Always\n");
-        }
-    }
-    text.push_str("  containers:\n");
-    for index in 0..1 + rng.below(2) {
-        let probe = match rng.below(3) {
-            0 => "    readinessProbe: {exec: {command: [cat, /ready]}, periodSeconds: 2}\n",
-            _ => "",
-        };
-        let script = match probe {
-            "" => pick(rng, &scripts).to_owned(),
-            _ => format!("sleep 3; touch /ready; {}", pick(rng, &scripts)),
-        };
-        let millicores = 100 * (1 + rng.below(12));
-        text.push_str(&container(
-            &format!("c{index}"),
-            image,
-            &script,
-            millicores,
-            probe,
-        ));
-    }
-    text
-}
-
-fn container(name: &str, image: &str, script: &str, millicores: u64, more: &str) -> String {
-    format!(
-        "  - name: {name}\n    image: {image}\n    command: [sh, -c, \"{script}\"]\n    resources: {{requests: {{cpu: {millicores}m, memory: 64Mi}}}}\n{more}"
-    )
-}
-
-/// Everything is at rest, as the specs say.
-async fn check_settled(cluster: &SimCluster) -> Result<()> {
-    let mut known = BTreeSet::new();
-    for object in cluster.list("pods", "default").await? {
-        known.insert(object.uid().to_owned());
-        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
-        let (pod, name) = (dom.as_ref(), object.name());
-        let violation = |text: String| cluster.trace().violation(format!("{name}: {text}"));
-        if api::meta::of(pod).is_deleting() {
-            violation("is still being deleted".to_owned());
-            continue;
-        }
-        let (Some(spec), Some(status)) = (pod.get("spec"), pod.get("status")) else {
-            violation("has no spec or status".to_owned());
-            continue;
-        };
-        let node = spec.str("nodeName");
-        if node.is_empty() {
-            let scheduled = api::meta::condition(pod, "PodScheduled");
-            let reason = scheduled.map_or("", |condition| condition.str("reason"));
-            if reason != "Unschedulable" {
-                violation("has no node, and nothing says why".to_owned());
-            }
-            continue;
-        }
-        let Some(runtime) = cluster.runtime(node) else {
-            continue;
-        };
-        let running: BTreeSet<String> = runtime.running_of(object.uid()).into_iter().collect();
-        let lists = ["initContainerStatuses", "containerStatuses"];
-        let mut reported = BTreeSet::new();
-        for container in lists.iter().flat_map(|list| status.items(list)) {
-            if container.at(&["state", "running"]).is_some() {
-                reported.insert(container.str("name").to_owned());
-            }
-        }
-        if running != reported {
-            violation(format!("runs {running:?}, reported are {reported:?}"));
-        }
-        let phase = status.str("phase");
-        let policy = spec.str("restartPolicy");
-        let waits = lists
-            .iter()
-            .flat_map(|list| status.items(list))
-            .any(|container| {
-                let reason = container
-                    .at(&["state", "waiting"])
-                    .map_or("", |w| w.str("reason"));
-                ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"].contains(&reason)
-            });
-        let moves = !running.is_empty() || waits;
-        match phase {
-            "Succeeded" | "Failed" if running.is_empty() => {}
-            "Running" | "Pending" if moves => {}
-            _ => violation(format!("phase {phase} (policy {policy}), runs {running:?}")),
-        }
-    }
-    for node in cluster.kubelets(true) {
-        let Some(runtime) = cluster.runtime(&node) else {
-            continue;
-        };
-        for uid in runtime.uids() {
-            if !known.contains(&uid) {
-                cluster
-                    .trace()
-                    .violation(format!("{node}: a pod without an object is left: {uid}"));
-            }
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use kubelet::{Kubelet, Machine, Parts};
 use nodeapi::cri::DnsConfig;
 
 use crate::FakeRuntime;
-use crate::cluster::{SimCluster, transport_as};
+use crate::cluster::SimCluster;
 use crate::link::Link;
 
 /// CPU of every node.
@@ -31,7 +31,6 @@ impl SimNode {
         let root = cluster.folder.path().join(name);
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let identity = format!("system:node:{name}");
-        let transport = transport_as(&cluster.server, &identity, &["system:nodes"]);
         let octet = u8::try_from(number + 10).context("too many nodes")?;
         Ok(Self {
             runtime: FakeRuntime::new(
@@ -39,11 +38,11 @@ impl SimNode {
                 number,
                 cluster.options.seed,
                 cluster.options.latency,
-                cluster.clock,
+                cluster.clock.clone(),
                 cluster.trace.clone(),
                 cluster.shutdown.clone(),
             ),
-            link: Link::new(Arc::new(transport)),
+            link: cluster.control.link(&identity, &["system:nodes"], true),
             life: None,
             config: kubelet::Config {
                 node_name: name.to_owned(),

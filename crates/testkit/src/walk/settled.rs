@@ -1,0 +1,194 @@
+//! What must be true once nothing happens any more: everything is at rest, as the specs say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow};
+use schema::Dom;
+
+use crate::cluster::SimCluster;
+
+/// Everything is at rest, as the specs say.
+pub(super) async fn check_settled(cluster: &SimCluster) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for object in cluster.list("pods", "default").await? {
+        known.insert(object.uid().to_owned());
+        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+        let (pod, name) = (dom.as_ref(), object.name());
+        let violation = |text: String| cluster.trace().violation(format!("{name}: {text}"));
+        if api::meta::of(pod).is_deleting() {
+            violation("is still being deleted".to_owned());
+            continue;
+        }
+        let (Some(spec), Some(status)) = (pod.get("spec"), pod.get("status")) else {
+            violation("has no spec or status".to_owned());
+            continue;
+        };
+        let node = spec.str("nodeName");
+        if node.is_empty() {
+            let scheduled = api::meta::condition(pod, "PodScheduled");
+            let reason = scheduled.map_or("", |condition| condition.str("reason"));
+            if reason != "Unschedulable" {
+                violation("has no node, and nothing says why".to_owned());
+            }
+            continue;
+        }
+        let Some(runtime) = cluster.runtime(node) else {
+            continue;
+        };
+        let running: BTreeSet<String> = runtime.running_of(object.uid()).into_iter().collect();
+        let lists = ["initContainerStatuses", "containerStatuses"];
+        let mut reported = BTreeSet::new();
+        for container in lists.iter().flat_map(|list| status.items(list)) {
+            if container.at(&["state", "running"]).is_some() {
+                reported.insert(container.str("name").to_owned());
+            }
+        }
+        if running != reported {
+            violation(format!("runs {running:?}, reported are {reported:?}"));
+        }
+        let phase = status.str("phase");
+        let policy = spec.str("restartPolicy");
+        let waits = lists
+            .iter()
+            .flat_map(|list| status.items(list))
+            .any(|container| {
+                let reason = container
+                    .at(&["state", "waiting"])
+                    .map_or("", |w| w.str("reason"));
+                ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull"].contains(&reason)
+            });
+        let moves = !running.is_empty() || waits;
+        match phase {
+            "Succeeded" | "Failed" if running.is_empty() => {}
+            "Running" | "Pending" if moves => {}
+            _ => violation(format!("phase {phase} (policy {policy}), runs {running:?}")),
+        }
+    }
+    check_workloads(cluster).await?;
+    for node in cluster.kubelets(true) {
+        let Some(runtime) = cluster.runtime(&node) else {
+            continue;
+        };
+        for uid in runtime.uids() {
+            if !known.contains(&uid) {
+                cluster
+                    .trace()
+                    .violation(format!("{node}: a pod without an object is left: {uid}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A pod of a workload.
+struct Member {
+    addresses: BTreeSet<String>,
+    has_node: bool,
+    is_ready: bool,
+}
+
+async fn members(cluster: &SimCluster) -> Result<BTreeMap<String, Vec<Member>>> {
+    let mut members: BTreeMap<String, Vec<Member>> = BTreeMap::new();
+    for object in cluster.list("pods", "default").await? {
+        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+        let pod = dom.as_ref();
+        let labels = pod.at(&["metadata", "labels"]);
+        let app = labels.map_or("", |labels| labels.str("app"));
+        if app.is_empty() || api::pod::is_terminal(pod) || api::meta::of(pod).is_deleting() {
+            continue;
+        }
+        let status = pod.get("status");
+        let addresses = status.into_iter().flat_map(|status| status.items("podIPs"));
+        members.entry(app.to_owned()).or_default().push(Member {
+            addresses: addresses.map(|ip| ip.str("ip").to_owned()).collect(),
+            has_node: pod
+                .get("spec")
+                .is_some_and(|s| !s.str("nodeName").is_empty()),
+            is_ready: api::pod::is_ready(pod),
+        });
+    }
+    Ok(members)
+}
+
+/// Deployments and Jobs are done as far as their pods found room; Services lead to ready pods.
+async fn check_workloads(cluster: &SimCluster) -> Result<()> {
+    let members = members(cluster).await?;
+    let of = |name: &str| members.get(name).map_or(&[][..], Vec::as_slice);
+    let violation = |text: String| cluster.trace().violation(text);
+    for object in cluster.list("deployments", "default").await? {
+        let dom: Dom = object.parse().map_err(|error| anyhow!("{error}"))?.clone();
+        let (deployment, name) = (dom.as_ref(), object.name());
+        let pods = of(name);
+        let number = |part: &str, field: &str| {
+            let part = deployment.get(part);
+            part.and_then(|part| part.int(field)).unwrap_or(0)
+        };
+        let wanted = number("spec", "replicas");
+        let room = pods.iter().all(|pod| pod.has_node);
+        let ready = i64::try_from(pods.iter().filter(|pod| pod.is_ready).count()).unwrap_or(0);
+        let generation = deployment.get("metadata").and_then(|m| m.int("generation"));
+        if generation.unwrap_or(0) != number("status", "observedGeneration") {
+            violation(format!(
+                "deployment {name}: its newest generation was not seen"
+            ));
+        }
+        if number("status", "readyReplicas") != ready {
+            violation(format!(
+                "deployment {name}: {ready} pods are ready, which its status does not say"
+            ));
+        }
+        if room {
+            let found = [
+                i64::try_from(pods.len()).unwrap_or(0),
+                ready,
+                number("status", "replicas"),
+                number("status", "updatedReplicas"),
+            ];
+            if found != [wanted; 4] {
+                violation(format!(
+                    "deployment {name}: {wanted} wanted; pods, ready, replicas, updated are {found:?}"
+                ));
+            }
+        }
+    }
+    for object in cluster.list("jobs", "default").await? {
+        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+        let name = object.name();
+        let complete = api::meta::condition(dom.as_ref(), "Complete");
+        let complete = complete.is_some_and(|complete| complete.str("status") == "True");
+        if !complete && of(name).iter().all(|pod| pod.has_node) {
+            violation(format!("job {name} is not complete"));
+        }
+    }
+    let mut leads: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for object in cluster.list("endpointslices", "default").await? {
+        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+        let slice = dom.as_ref();
+        let labels = slice.at(&["metadata", "labels"]);
+        let service = labels.map_or("", |labels| labels.str("kubernetes.io/service-name"));
+        let ready = slice.items("endpoints").filter(|endpoint| {
+            let conditions = endpoint.get("conditions");
+            conditions.and_then(|c| c.bool("ready")).unwrap_or(true)
+        });
+        let addresses = leads.entry(service.to_owned()).or_default();
+        for endpoint in ready {
+            let of = endpoint.items("addresses");
+            addresses.extend(of.filter_map(|address| address.as_str().map(str::to_owned)));
+        }
+    }
+    for object in cluster.list("services", "default").await? {
+        let name = object.name();
+        if !name.starts_with("web-") {
+            continue;
+        }
+        let ready = of(name).iter().filter(|pod| pod.is_ready);
+        let ready: BTreeSet<String> = ready.flat_map(|pod| pod.addresses.clone()).collect();
+        let leads = leads.remove(name).unwrap_or_default();
+        if leads != ready {
+            violation(format!(
+                "service {name} leads to {leads:?}, ready are {ready:?}"
+            ));
+        }
+    }
+    Ok(())
+}
