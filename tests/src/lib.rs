@@ -9,6 +9,8 @@ mod dependency_rules;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod local_cluster;
 #[cfg(test)]
 mod names;

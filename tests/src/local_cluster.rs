@@ -1,19 +1,14 @@
-//! A real local cluster from the real binary: scenarios, kills, several nodes, and a host left as
-//! found.
+//! A real local cluster from the real binary: scenarios, several nodes, and a host left as found.
 //!
 //! Needs root, a static binary in `TRANSOM_BIN` and, for the scenarios, upstream's kubectl in
 //! `SCENARIO_KUBECTL`; says why it skips.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::Gvr;
 use bootstrap::snapshot::{HostState, Scope};
-use client::{Client, Object};
 
 use crate::fixture::{Fixture, create_when_possible, wait_until_running};
 
@@ -81,121 +76,6 @@ fn scenarios_and_a_clean_host() {
     assert!(left.is_empty(), "left behind: {left:#?}");
 }
 
-/// Kills the control plane, the agent or both at random moments while objects are written:
-/// containers run on, addresses stay, and every acknowledged write is there.
-#[test]
-fn kills_under_load_lose_nothing() {
-    let Some(fixture) = Fixture::new("k") else {
-        return;
-    };
-    let rounds: u32 = std::env::var("KILL_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(10);
-    fixture.must(&["up", "--name", &fixture.name]);
-    fixture.import_hello();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let client = fixture.client();
-        let pods = client.namespaced(&Gvr::new("", "v1", "pods"), "default");
-        create_when_possible(&pods, POD).await;
-        let first = wait_until_running(&pods, "ticker").await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let writer = {
-            let (client, stop) = (client.clone(), stop.clone());
-            spawn(write_load(client, stop))
-        };
-        let mut rng = base::Rng::from_os();
-        for round in 0..rounds {
-            tokio::time::sleep(Duration::from_millis(200 + rng.below(1500))).await;
-            let what = rng.below(3);
-            let found = fixture.cluster();
-            let mut victims = Vec::new();
-            if what != 1 {
-                victims.extend(found.server_pid);
-            }
-            if what != 0 {
-                victims.extend(found.nodes.iter().filter_map(|node| agent_of(node.pid?)));
-            }
-            println!("round {round}: kill -9 {victims:?}");
-            for pid in victims {
-                let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        stop.store(true, Ordering::SeqCst);
-        let acknowledged = writer.await.unwrap();
-        let last = wait_until_running(&pods, "ticker").await;
-        assert_eq!(first, last, "(pod address, container id, restarts) changed");
-        let maps = client.namespaced(&Gvr::new("", "v1", "configmaps"), "default");
-        let list = maps.list(&client::ListOptions::default()).await.unwrap();
-        let present: BTreeMap<&str, &Object> = list
-            .items
-            .iter()
-            .map(|object| (object.name(), object))
-            .collect();
-        let lost: Vec<&String> = acknowledged
-            .iter()
-            .filter(|name| !present.contains_key(name.as_str()))
-            .collect();
-        println!(
-            "{} writes acknowledged over {rounds} kills",
-            acknowledged.len()
-        );
-        assert!(acknowledged.len() > 20, "the load wrote something");
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    });
-}
-
-const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"ticker","namespace":"default"},
-"spec":{"containers":[{"name":"c","image":"localhost/transom-hello:latest","imagePullPolicy":"IfNotPresent"}]}}"#;
-
-/// Creates objects one after the other; gives the names that the server acknowledged.
-async fn write_load(client: Client, stop: Arc<AtomicBool>) -> Vec<String> {
-    let maps = client.namespaced(&Gvr::new("", "v1", "configmaps"), "default");
-    let mut acknowledged = Vec::new();
-    let mut number = 0_u32;
-    while !stop.load(Ordering::SeqCst) {
-        number += 1;
-        let name = format!("load-{number}");
-        let json = format!(
-            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"n":"{number}"}}}}"#
-        );
-        let request = tokio::time::timeout(Duration::from_secs(5), maps.create(json)).await;
-        match request {
-            Ok(Ok(_)) => acknowledged.push(name),
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-    acknowledged
-}
-
-/// The agent's pid on the host: the child of the node's pid 1 that runs `agent`.
-fn agent_of(node: u32) -> Option<u32> {
-    let children = fs::read_to_string(format!("/proc/{node}/task/{node}/children")).ok()?;
-    children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .find(|pid: &u32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split('\0').any(|word| word == "agent")
-        })
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's task ends with the test"
-)]
-fn spawn<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> tokio::task::JoinHandle<T> {
-    tokio::spawn(future)
-}
-
 /// Three nodes: every pod reaches every pod under its own address, the host reaches all, pods get
 /// out; a node killed with everything in it comes back with its pods, and the others do not notice.
 #[test]
@@ -218,7 +98,7 @@ fn three_nodes_and_a_dead_one() {
         let pods = client.namespaced(&Gvr::new("", "v1", "pods"), "default");
         let mut running = Vec::new();
         for node in &nodes {
-            let pod = POD.replace("ticker", &node.name).replace(
+            let pod = crate::kills::HELLO.replace("ticker", &node.name).replace(
                 r#""spec":{"#,
                 &format!(r#""spec":{{"nodeName":"{}","#, node.name),
             );
@@ -312,7 +192,7 @@ fn everyone_reaches_everyone(fixture: &Fixture, pods: &[(String, String, i64)]) 
         netlink::Namespace::current().unwrap(),
     )];
     for node in fixture.cluster().nodes {
-        let agent = agent_of(node.pid.unwrap()).unwrap();
+        let agent = crate::kills::agent_of(node.pid.unwrap()).unwrap();
         for pid in [Some(agent), container_of(agent)].into_iter().flatten() {
             let path = format!("/proc/{pid}/ns/net");
             let namespace = netlink::Namespace::open(Path::new(&path)).unwrap();

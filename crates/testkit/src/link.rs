@@ -31,10 +31,13 @@ pub struct Weather {
     pub disk_delay: Duration,
 }
 
+/// A server, and its end.
+type Life = (Arc<Server>, Shutdown);
+
 /// Where the API server is found, while one runs.
 #[derive(Clone, Default)]
 pub(crate) struct Door {
-    open: Arc<Mutex<Option<(Arc<Server>, Shutdown)>>>,
+    open: Arc<Mutex<Option<Life>>>,
 }
 
 impl Door {
@@ -49,7 +52,7 @@ impl Door {
         open.map(|(_, life)| life.trigger()).is_some()
     }
 
-    fn server(&self) -> Option<(Arc<Server>, Shutdown)> {
+    fn server(&self) -> Option<Life> {
         self.open.lock().clone()
     }
 }
