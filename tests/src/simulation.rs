@@ -96,8 +96,12 @@ fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<
                     };
                     let walk = std::panic::catch_unwind(|| walk_and_check(seed));
                     let walk = walk.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
-                    walked.fetch_add(1, Ordering::Relaxed);
+                    let count = walked.fetch_add(1, Ordering::Relaxed) + 1;
+                    if count.is_multiple_of(100) {
+                        println!("{count} seeds walked");
+                    }
                     if let Err(failure) = walk {
+                        println!("{failure}");
                         failures.lock().unwrap().push(failure);
                     }
                 }
@@ -131,7 +135,7 @@ fn random_walks_keep_the_invariants() {
         failures.extend(found);
     }
     println!("{walked} seeds walked, {} failed", failures.len());
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(failures.is_empty(), "see above; repeat one with SIM_SEED");
 }
 
 /// A failure that a seed found can be looked at again. Scenarios are compared in any case.
