@@ -187,3 +187,6 @@ pub(super) async fn ask(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

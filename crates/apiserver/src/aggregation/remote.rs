@@ -304,3 +304,6 @@ fn with_condition(old: &Dom, verdict: &Verdict, now: &str) -> Dom {
     dom.set_str(node, "message", &verdict.message);
     dom
 }
+
+#[cfg(test)]
+mod tests;
