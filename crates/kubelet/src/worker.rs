@@ -7,6 +7,7 @@
 mod hosts;
 mod image;
 mod probes;
+mod report;
 mod start;
 mod stop;
 
@@ -24,7 +25,7 @@ use crate::admit::{Refusal, Room, Share, Taken};
 use crate::config::Config;
 use crate::container::{NodeFacts, PodContext, ServiceInfo};
 use crate::observe::observe;
-use crate::pod::{Action, Knowledge, Observed, PodSpec, actions, status};
+use crate::pod::{Action, Knowledge, Observed, PodSpec, actions};
 use crate::volume::Volumes;
 
 /// What all workers share.
@@ -86,6 +87,9 @@ pub(crate) struct Worker {
     /// Delays after failed pulls, and until when the present one lasts.
     failed_pulls: HashMap<String, (base::Backoff, Timestamp)>,
     sandbox_backoff: base::Backoff,
+    told: report::Told,
+    /// The last steps ended containers only to start them anew.
+    replacing: bool,
     /// A sandbox that the runtime is making. It is waited for whatever happens to the pod
     /// meanwhile: the runtime finishes it, and what nobody has seen nobody removes.
     creating: Option<start::Creating>,
@@ -134,6 +138,8 @@ impl Worker {
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_secs(60),
             ),
+            told: report::Told::default(),
+            replacing: false,
             creating: None,
         }
     }
@@ -221,14 +227,15 @@ impl Worker {
         // A deleted pod of which nothing is left keeps the last status that was told.
         let forgotten =
             pod.deletion.is_some() && observed.sandbox.is_none() && observed.containers.is_empty();
-        if !gone && !forgotten {
+        let silent = self.is_replacing(&pod, &plan.actions).await;
+        if !gone && !forgotten && !silent {
             self.report(&pod, &observed, now).await;
         }
         self.tell_backoff(&pod, &observed, now);
         if plan.actions.is_empty() {
             self.refresh_volumes(now).await;
-            let wake_at = [plan.wake_at, self.refresh_at].into_iter().flatten().min();
-            return Ok(Next::Wait(wake_at));
+            let times = [plan.wake_at, self.refresh_at, self.told.revert_at()];
+            return Ok(Next::Wait(times.into_iter().flatten().min()));
         }
         if plan.actions.contains(&Action::Finish) {
             return self.finish(&pod, &observed, gone).await;
@@ -468,6 +475,7 @@ impl Worker {
             .collect();
         if !kills.is_empty() {
             self.stop_all(pod, observed, &kills).await?;
+            self.replacing = report::replaces(&kills);
         }
         for action in &actions {
             match action {
@@ -518,66 +526,6 @@ impl Worker {
         let _ = std::fs::remove_file(self.termination_file(&old.name, old.attempt));
     }
 
-    /// Writes `status` when it differs from what the API has.
-    async fn report(&mut self, pod: &PodSpec, observed: &Observed, now: Timestamp) {
-        let Ok(mut dom) = self.object.parse() else {
-            return;
-        };
-        let root = dom.root();
-        let reported = dom.get(root, "status");
-        let wanted = {
-            let reported = reported.map(|node| dom.at_node(node));
-            status(pod, observed, &self.known, reported, now)
-        };
-        let mut merged = wanted;
-        if let Some(reported) = reported {
-            // What others wrote stays: nominatedNodeName, resize, resource claims.
-            let reported = dom.at_node(reported);
-            let top = merged.root();
-            for (key, value) in reported.map() {
-                let ours = matches!(
-                    key,
-                    "message"
-                        | "reason"
-                        | "containerStatuses"
-                        | "initContainerStatuses"
-                        | "ephemeralContainerStatuses"
-                        | "podIP"
-                        | "podIPs"
-                        | "hostIP"
-                        | "hostIPs"
-                        | "startTime"
-                        | "phase"
-                        | "conditions"
-                        | "observedGeneration"
-                );
-                if !ours && merged.get(top, key).is_none() {
-                    let copy = merged.import(value.dom(), value.node());
-                    merged.set(top, key, copy);
-                }
-            }
-            if reported.equal(merged.as_ref()) {
-                return;
-            }
-        }
-        let copy = dom.import(&merged, merged.root());
-        dom.set(root, "status", copy);
-        let api = self.pods_api();
-        match api
-            .update_subresource(&self.key.name, "status", dom.to_json(root))
-            .await
-        {
-            Ok(_) => {}
-            // A newer revision is on its way and wakes the worker.
-            Err(error) if error.is_conflict() || error.is_not_found() => {}
-            Err(error) => {
-                tracing::warn!(pod = %self.key, err = %Chain(&error), "status not written, retries");
-                self.mailbox.wake();
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            }
-        }
-    }
-
     /// Everything has ended.
     async fn finish(
         &mut self,
@@ -593,7 +541,7 @@ impl Worker {
             self.volumes_ready = false;
         }
         if pod.deletion.is_none() {
-            return Ok(Next::Wait(None));
+            return Ok(Next::Wait(self.told.revert_at()));
         }
         if !gone {
             let options = DeleteOptions {

@@ -328,6 +328,22 @@ impl SimCluster {
         Ok(())
     }
 
+    /// Merges JSON into an object, or into its part that a subresource is for.
+    pub async fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        json: String,
+    ) -> Result<()> {
+        let resource = resource::find(kind).ok_or_else(|| anyhow!("unknown resource {kind}"))?;
+        let api = self.api(&resource, namespace);
+        let patch = client::Patch::Merge(json.into());
+        api.patch(name, subresource, patch).await?;
+        Ok(())
+    }
+
     /// One object.
     pub async fn find(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Object>> {
         let resource = resource::find(kind).ok_or_else(|| anyhow!("unknown resource {kind}"))?;

@@ -13,6 +13,7 @@
 //! ```
 //! Commands: `apply FILE`; `tick N[s|m|h]`; `get KIND [NAME] [-n NS]`; `show KIND NAME PATH`, a
 //! path like `.status.conditions[Ready].status`; `delete KIND NAME [--grace N]`; `events NAME`;
+//! `patch KIND NAME JSON` (a merge patch; `status` for its status: `patch status KIND NAME JSON`);
 //! `own KIND NAME pod POD`, makes a pod that the object owns (its uid is known only then);
 //! `trace SUBJECT [WORD]`, facts with times since the first command; `kill kubelet NODE`;
 //! `start kubelet NODE`; `node-lost NODE` (power); `cut NODE`, `mend NODE` (network); `add node`.
@@ -169,6 +170,14 @@ impl Scenario {
                     .await?;
             }
             ["delete", kind, name] => cluster.delete(kind, namespace, name, grace).await?,
+            ["patch", "status", kind, name, json @ ..] => {
+                let json = json.join(" ");
+                cluster.patch(kind, namespace, name, "status", json).await?;
+            }
+            ["patch", kind, name, json @ ..] => {
+                let json = json.join(" ");
+                cluster.patch(kind, namespace, name, "", json).await?;
+            }
             ["events", name] => return events(cluster, namespace, name).await,
             ["trace", subject, words @ ..] => {
                 let facts = cluster.trace().facts();

@@ -155,6 +155,19 @@ impl Worker {
         }
     }
 
+    /// Whether a container's image lies on this node.
+    pub(super) async fn has_image(&self, spec: &crate::pod::ContainerSpec) -> bool {
+        let request = ImageStatusRequest {
+            image: Some(ImageSpec {
+                image: spec.image.clone(),
+                ..ImageSpec::default()
+            }),
+            verbose: false,
+        };
+        let found = self.shared.images.image_status(request).await;
+        found.is_ok_and(|answer| answer.image.is_some())
+    }
+
     /// Tries one credential after the other, or without any when there is none.
     async fn pull(
         &self,
