@@ -440,6 +440,31 @@ fn targets_are_resolved_inside_the_root() {
     assert!(error.contains("/proc"), "{error}");
 }
 
+/// More layers than their paths fit into one page of options; and with one path that the kernel
+/// takes only in that page, as kernels before 6.7 take all.
+#[test]
+fn many_layers() {
+    for (name, longest) in [("layers", 100), ("layers-long", 300)] {
+        let Some(bed) = bed(name) else { return };
+        let mut container = bed.container("a", &["cat", "/119", "cat", "/0"]);
+        let layers = (0..120).map(|number| {
+            let long = if number == 60 { longest } else { 100 };
+            let mut path = bed.dir.path().join(format!("layer-{number}"));
+            while path.as_os_str().len() < long {
+                path.push("x".repeat(60));
+            }
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join(number.to_string()), format!("{number}\n")).unwrap();
+            path.to_string_lossy().into_owned()
+        });
+        let mut lowers: Vec<String> = layers.collect();
+        lowers.append(&mut container.rootfs.lowers);
+        container.rootfs.lowers = lowers;
+        bed.run(&container);
+        assert_eq!(bed.text("a"), "stdout F 119\nstdout F 0\n");
+    }
+}
+
 #[test]
 fn limits_and_oom_kills_are_seen() {
     let Some(bed) = bed("limits") else { return };

@@ -76,14 +76,24 @@ fn overlay(rootfs: &Rootfs) -> std::io::Result<OwnedFd> {
     context.mount(0)
 }
 
-/// For kernels before 6.7, which know no `lowerdir+`.
+/// For kernels before 6.7, which know no `lowerdir+`, and for paths of more than 255 bytes. All
+/// options stand in one page: layers go by descriptor, so that some two hundred fit.
 fn overlay_by_mount(rootfs: &Rootfs) -> Result<OwnedFd> {
     let escape = |path: &String| {
         path.replace('\\', "\\\\")
             .replace(':', "\\:")
             .replace(',', "\\,")
     };
-    let lowers: Vec<String> = rootfs.lowers.iter().map(escape).collect();
+    let mut opened = Vec::new();
+    for lower in &rootfs.lowers {
+        let layer = sys::open(lower, libc::O_PATH | libc::O_DIRECTORY, 0)
+            .during(|| format!("open layer {lower}"))?;
+        opened.push(layer);
+    }
+    let lowers: Vec<String> = opened
+        .iter()
+        .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
+        .collect();
     let mut data = format!("lowerdir={}", lowers.join(":"));
     if !rootfs.upper.is_empty() {
         data += &format!(
