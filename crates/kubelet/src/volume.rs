@@ -3,6 +3,7 @@
 //! ConfigMaps, Secrets, the downward API and tokens become files that change all at once; Secrets
 //! and tokens live in memory only. Folder layout as upstream:
 //! `<root>/pods/<uid>/volumes/kubernetes.io~<kind>/<name>`.
+//! Images are mounted by the runtime.
 //! Source: kubernetes v1.36 pkg/volume/{configmap,secret,projected,downwardapi,emptydir,hostpath}.
 
 mod claim;
@@ -11,12 +12,13 @@ mod contents;
 use std::path::{Path, PathBuf};
 
 use client::{Client, Object};
-use nodeapi::cri::{Mount, MountPropagation};
+use nodeapi::cri::{ImageSpec, Mount, MountPropagation};
 use schema::Ref;
 
 use crate::config::Config;
 use crate::container::expand;
 use crate::pod::Knowledge;
+use crate::worker::ImageVolumes;
 
 pub(crate) use contents::fetch;
 
@@ -57,6 +59,12 @@ pub(crate) enum VolumeError {
         /// Container's name.
         container: String,
     },
+    /// A path below an image that leads out of it.
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    Backsteps(String),
+    /// A path below an image that does not begin there.
+    #[error("error SubPath `{0}` must not be an absolute path")]
+    Absolute(String),
     /// A local volume's folder that is not there.
     #[error(
         "MountVolume.NewMounter initialization failed for volume {volume:?} : path {path:?} does not exist"
@@ -188,6 +196,8 @@ impl Volumes {
                     .map(drop)
                     .map_err(disk)
             }
+            // The runtime mounts it into each container.
+            "image" => Ok(()),
             other => Err(VolumeError::Type {
                 name,
                 kind: other.to_owned(),
@@ -202,6 +212,7 @@ impl Volumes {
         object: &Object,
         container: Ref<'_>,
         environment: &[(String, String)],
+        images: &ImageVolumes,
     ) -> Result<Vec<Mount>, VolumeError> {
         let Ok(dom) = object.parse() else {
             return Ok(Vec::new());
@@ -219,6 +230,21 @@ impl Volumes {
                 let reason = "the pod has no such volume".to_owned();
                 return Err(VolumeError::Reference { name, reason });
             };
+            let lookup = |variable: &str| {
+                environment
+                    .iter()
+                    .find(|(known, _)| known == variable)
+                    .map(|(_, v)| v.clone())
+            };
+            let sub_path = match (wanted.str("subPath"), wanted.str("subPathExpr")) {
+                ("", "") => String::new(),
+                ("", expression) => expand(expression, lookup),
+                (path, _) => path.to_owned(),
+            };
+            if let Some(image) = images.get(&name) {
+                mounts.push(image_mount(wanted, image.clone(), sub_path)?);
+                continue;
+            }
             let dir = self.dir(object.uid(), volume);
             let mut from = match (volume.get("hostPath"), kind_of(volume)) {
                 (Some(host), _) => PathBuf::from(host.str("path")),
@@ -233,17 +259,6 @@ impl Volumes {
                     })?
                 }
                 (None, _) => dir,
-            };
-            let lookup = |variable: &str| {
-                environment
-                    .iter()
-                    .find(|(known, _)| known == variable)
-                    .map(|(_, v)| v.clone())
-            };
-            let sub_path = match (wanted.str("subPath"), wanted.str("subPathExpr")) {
-                ("", "") => String::new(),
-                ("", expression) => expand(expression, lookup),
-                (path, _) => path.to_owned(),
             };
             if !sub_path.is_empty() {
                 let target = config
@@ -273,11 +288,6 @@ impl Volumes {
                 })?;
                 from = target;
             }
-            let propagation = match wanted.str("mountPropagation") {
-                "HostToContainer" => MountPropagation::PropagationHostToContainer,
-                "Bidirectional" => MountPropagation::PropagationBidirectional,
-                _ => MountPropagation::PropagationPrivate,
-            };
             let read_only_kind = matches!(
                 kind_of(volume),
                 "configMap" | "secret" | "projected" | "downwardAPI"
@@ -289,7 +299,7 @@ impl Volumes {
                 host_path: from.to_string_lossy().into_owned(),
                 readonly: wanted.bool("readOnly").unwrap_or(false) || read_only_kind,
                 recursive_read_only: wanted.str("recursiveReadOnly") == "Enabled",
-                propagation: i32::from(propagation),
+                propagation: propagation(wanted),
                 ..Mount::default()
             });
         }
@@ -353,6 +363,33 @@ fn kind_of<'a>(volume: Ref<'a>) -> &'a str {
         .map(|(key, _)| key)
         .find(|key| *key != "name")
         .unwrap_or("emptyDir")
+}
+
+/// An image's mount: the runtime finds the path, read-only as all of it.
+fn image_mount(wanted: Ref<'_>, image: ImageSpec, sub_path: String) -> Result<Mount, VolumeError> {
+    if sub_path.starts_with('/') {
+        return Err(VolumeError::Absolute(sub_path));
+    }
+    if sub_path.split('/').any(|part| part == "..") {
+        return Err(VolumeError::Backsteps(sub_path));
+    }
+    Ok(Mount {
+        container_path: wanted.str("mountPath").to_owned(),
+        readonly: true,
+        recursive_read_only: wanted.str("recursiveReadOnly") == "Enabled",
+        propagation: propagation(wanted),
+        image: Some(image),
+        image_sub_path: sub_path,
+        ..Mount::default()
+    })
+}
+
+fn propagation(wanted: Ref<'_>) -> i32 {
+    i32::from(match wanted.str("mountPropagation") {
+        "HostToContainer" => MountPropagation::PropagationHostToContainer,
+        "Bidirectional" => MountPropagation::PropagationBidirectional,
+        _ => MountPropagation::PropagationPrivate,
+    })
 }
 
 /// Makes `link` lead to `path`, whatever it was before.

@@ -21,6 +21,8 @@ use nodeapi::{CriError, ImageService, RuntimeService, Streams};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(crate) use image::ImageVolumes;
+
 use crate::admit::{Refusal, Room, Share, Taken};
 use crate::config::Config;
 use crate::container::{NodeFacts, PodContext, ServiceInfo};
@@ -84,8 +86,8 @@ pub(crate) struct Worker {
     cleaned: bool,
     /// The last grace period seen, and when it ends.
     deadline: Option<(i64, Timestamp)>,
-    /// Delays after failed pulls, and until when the present one lasts.
-    failed_pulls: HashMap<String, (base::Backoff, Timestamp)>,
+    /// Delays after failed pulls.
+    failed_pulls: HashMap<String, image::FailedPull>,
     sandbox_backoff: base::Backoff,
     told: report::Told,
     /// The last steps ended containers only to start them anew.

@@ -7,6 +7,7 @@
 //! The shim makes the process at create, up to its exec: joining control groups takes
 //! milliseconds on version 1, and start is then only a word.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -19,6 +20,7 @@ use oci::Record as _;
 use oci::spec::Device;
 
 use crate::events::Kind;
+use crate::image_volumes::{self, ImageVolume};
 use crate::images::Image;
 use crate::persist::{ContainerRecord, make_dir, remove_dir, write, write_config};
 use crate::spec::{self, Input};
@@ -69,12 +71,19 @@ impl Runtime {
         let id = inner.new_id();
         let reference = config.image.as_ref().map_or("", |i| &i.image);
         let image = inner.images.acquire(reference, &id).await?;
-        let (shared, made, name) = (inner.clone(), sandbox.clone(), id.clone());
-        let result = blocking(move || make(&shared, &made, &name, config, &image)).await;
+        let mut volumes = Vec::new();
+        let result = match self.acquire_volumes(&id, &config, &mut volumes).await {
+            Ok(()) => {
+                let (shared, made, name) = (inner.clone(), sandbox.clone(), id.clone());
+                let volumes = volumes.clone();
+                blocking(move || make(&shared, &made, &name, config, &image, volumes)).await
+            }
+            Err(e) => Err(e),
+        };
         let container = match result {
             Ok(container) => Arc::new(container),
             Err(e) => {
-                inner.images.release(&id).await;
+                self.let_images_go(&id, &volumes).await;
                 return Err(e);
             }
         };
@@ -88,6 +97,36 @@ impl Runtime {
             .insert(id.clone(), (sandbox.clone(), container.clone()));
         self.publish(&sandbox, &id, Kind::Created);
         Ok(id)
+    }
+
+    /// Holds the images that a container mounts.
+    async fn acquire_volumes(
+        &self,
+        id: &str,
+        config: &cri::ContainerConfig,
+        volumes: &mut Vec<ImageVolume>,
+    ) -> Result<(), CriError> {
+        for (index, mount) in config.mounts.iter().enumerate() {
+            let Some(reference) = image_volumes::wanted(mount)? else {
+                continue;
+            };
+            let mut volume = ImageVolume {
+                index,
+                ..ImageVolume::default()
+            };
+            let holder = volume.holder(id);
+            let image = self.inner.images.acquire(reference, &holder).await;
+            volume.lowers = image.map_err(|e| image_volumes::failed(&e.message))?.lowers;
+            volumes.push(volume);
+        }
+        Ok(())
+    }
+
+    async fn let_images_go(&self, id: &str, volumes: &[ImageVolume]) {
+        self.inner.images.release(id).await;
+        for volume in volumes {
+            self.inner.images.release(&volume.holder(id)).await;
+        }
     }
 
     pub(crate) async fn start(&self, id: &str) -> Result<(), CriError> {
@@ -227,7 +266,8 @@ impl Runtime {
             remove_dir(&removed.dir)
         })
         .await?;
-        self.inner.images.release(&container.id).await;
+        let volumes = container.record.lock().image_volumes.clone();
+        self.let_images_go(&container.id, &volumes).await;
         sandbox.containers.write().remove(&container.id);
         self.inner.containers.write().remove(&container.id);
         self.publish(sandbox, &container.id, Kind::Deleted);
@@ -308,6 +348,7 @@ fn make(
     id: &str,
     config: cri::ContainerConfig,
     image: &Image,
+    image_volumes: Vec<ImageVolume>,
 ) -> Result<Container, CriError> {
     let dir = sandbox.dir.join("containers").join(id);
     let group = inner.group(&format!("{}/{id}", inner.pod_group(sandbox)))?;
@@ -320,6 +361,12 @@ fn make(
             CriError::internal(format!("set permissions of {}: {e}", dir.display()))
         })?;
         prepare_host(sandbox, &config)?;
+        let mut mounted = BTreeMap::new();
+        for volume in &image_volumes {
+            let sub_path = &config.mounts[volume.index].image_sub_path;
+            let path = volume.mount(&dir, sub_path)?;
+            mounted.insert(volume.index, path.to_string_lossy().into_owned());
+        }
         group
             .create()
             .map_err(|e| cgroup_error("make the container's group", &e))?;
@@ -337,6 +384,7 @@ fn make(
             image,
             sandbox_dir: &sandbox.path(),
             dir: &dir.to_string_lossy(),
+            image_volumes: mounted,
             cgroup: oci::node_init::cgroup(&group),
             host_devices: host_devices(&config),
             localhost_profile: localhost_profile(inner, &config)?,
@@ -360,6 +408,7 @@ fn make(
             image_name: image.name.clone(),
             image_reference: image.reference.clone(),
             lowers: image.lowers.clone(),
+            image_volumes: image_volumes.clone(),
             cgroup: group.path().into(),
             stop_signal: spec::stop_signal(&config, &image.config),
             uid: created.uid,

@@ -15,6 +15,7 @@ mod container;
 mod events;
 mod exec;
 mod files;
+mod image_volumes;
 mod images;
 mod localhost;
 mod lookup;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use nodeapi::CriError;
 
+use crate::image_volumes::ImageVolume;
+
 /// Where a sandbox is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
@@ -48,6 +50,7 @@ pub(crate) struct ContainerRecord {
     pub(crate) image_name: String,
     pub(crate) image_reference: String,
     pub(crate) lowers: Vec<PathBuf>,
+    pub(crate) image_volumes: Vec<ImageVolume>,
     pub(crate) cgroup: String,
     pub(crate) stop_signal: u32,
     pub(crate) uid: u32,
@@ -92,8 +95,9 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), CriError> {
     fs::create_dir_all(path).map_err(failed("create", path))
 }
 
-/// Removes a directory with all in it; absence is fine.
+/// Removes the directory of a sandbox or container with all in it; absence is fine.
 pub(crate) fn remove_dir(path: &Path) -> Result<(), CriError> {
+    crate::image_volumes::unmount_all(path);
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
         _ => Ok(()),

@@ -180,6 +180,12 @@ impl Runtime {
         if sandbox.record.lock().phase == Phase::Stopped {
             return Ok(());
         }
+        let dir = sandbox.dir.clone();
+        blocking(move || {
+            crate::image_volumes::unmount_all(&dir);
+            Ok(())
+        })
+        .await?;
         self.release(sandbox).await?;
         sandbox.record.lock().phase = Phase::Stopped;
         let saved = sandbox.clone();

@@ -81,8 +81,15 @@ impl Runtime {
             let has_containers = self.load_containers(&sandbox)?;
             let containers: Vec<_> = sandbox.containers.read().values().cloned().collect();
             for container in containers {
-                let lowers = container.record.lock().lowers.clone();
+                let (lowers, volumes) = {
+                    let record = container.record.lock();
+                    (record.lowers.clone(), record.image_volumes.clone())
+                };
                 self.inner.images.restore(&container.id, &lowers).await;
+                for volume in volumes {
+                    let holder = volume.holder(&container.id);
+                    self.inner.images.restore(&holder, &volume.lowers).await;
+                }
             }
             if unfinished && !has_containers {
                 // Nobody was told of it. The network may have been told.

@@ -3,7 +3,7 @@
 //! Source: containerd 2.x internal/cri/server/container_create_linux.go, pkg/oci/spec_opts.go;
 //! kubernetes v1.36 expectations on entrypoint, environment and user.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cgroups::{DeviceKind, DeviceRule, Limits};
 use nodeapi::CriError;
@@ -16,6 +16,10 @@ use oci::{capabilities, defaults, seccomp};
 
 use crate::images::{Image, ImageConfig};
 
+/// How an image is bound into a container: as documented for Kubernetes.
+const IMAGE_VOLUME: u64 =
+    defaults::READ_ONLY | defaults::NO_SUID | defaults::NO_DEV | defaults::NO_EXEC;
+
 /// Everything a container's specification depends on.
 pub(crate) struct Input<'a> {
     pub(crate) id: &'a str,
@@ -26,6 +30,8 @@ pub(crate) struct Input<'a> {
     pub(crate) sandbox_dir: &'a str,
     /// Directory of the container: upper, work, root.
     pub(crate) dir: &'a str,
+    /// Where the images lie that mounts name, by the number of the mount.
+    pub(crate) image_volumes: BTreeMap<usize, String>,
     pub(crate) cgroup: oci::spec::Cgroup,
     /// Device nodes of the host, for privileged containers.
     pub(crate) host_devices: Vec<Device>,
@@ -316,23 +322,21 @@ fn mounts(
             mounts.push(defaults::bind(&source, target, flags));
         }
     }
-    let mut own: Vec<&cri::Mount> = input.config.mounts.iter().collect();
+    let mut own: Vec<(usize, &cri::Mount)> = input.config.mounts.iter().enumerate().collect();
     // Outer ones first, or they would hide the inner ones.
-    own.sort_by_key(|m| m.container_path.trim_end_matches('/').matches('/').count());
-    for mount in own {
-        if mount.image.is_some() {
-            return Err(CriError::unimplemented("image volumes"));
-        }
+    own.sort_by_key(|(_, m)| m.container_path.trim_end_matches('/').matches('/').count());
+    for (index, mount) in own {
         let target = match mount.container_path.as_str() {
             absolute if absolute.starts_with('/') => absolute.to_string(),
             relative => format!("/{relative}"),
         };
-        let flags = if mount.readonly {
-            defaults::READ_ONLY
-        } else {
-            0
+        let (source, flags) = match (&mount.image, input.image_volumes.get(&index)) {
+            (Some(_), Some(mounted)) => (mounted, IMAGE_VOLUME),
+            (Some(_), None) => return Err(CriError::internal("an image is not mounted")),
+            (None, _) if mount.readonly => (&mount.host_path, defaults::READ_ONLY),
+            (None, _) => (&mount.host_path, 0),
         };
-        let mut bind = defaults::bind(&mount.host_path, &target, flags);
+        let mut bind = defaults::bind(source, &target, flags);
         bind.recursive_flags = mount.recursive_read_only;
         bind.propagation = match MountPropagation::try_from(mount.propagation) {
             Ok(MountPropagation::PropagationHostToContainer) => defaults::SLAVE,

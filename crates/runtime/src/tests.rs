@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::{Config, Image, ImageConfig, Images, Runtime};
 
 mod host;
+mod image_volumes;
 #[path = "../../oci/src/leftovers.rs"]
 mod leftovers;
 mod pods;

@@ -1,12 +1,15 @@
-//! Makes sure that a container's image is there, by its pull policy.
+//! Makes sure that the images of a container are there, by their pull policies: its own and those
+//! that it mounts as volumes.
 //!
-//! Source: kubernetes v1.36 pkg/kubelet/images/image_manager.go.
+//! Source: kubernetes v1.36 pkg/kubelet/images/image_manager.go; pkg/kubelet/kuberuntime/
+//! kuberuntime_manager.go, getImageVolumes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base::Backoff;
 use client::EventType;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use nodeapi::cri::{AuthConfig, Image, ImageSpec, ImageStatusRequest, PullImageRequest};
 use schema::Ref;
 
@@ -14,36 +17,116 @@ use crate::container::{Keyring, repository};
 use crate::pod::Waiting;
 use crate::worker::Worker;
 
+/// Images that are mounted, by the names of their volumes.
+pub(crate) type ImageVolumes = HashMap<String, ImageSpec>;
+
+/// An image that is needed.
+struct Wanted {
+    /// What its delays count for: a container or a volume.
+    key: String,
+    /// As written.
+    image: String,
+    /// `Always`, `Never`, `IfNotPresent`; empty is the last.
+    policy: String,
+}
+
+/// The last failure of a pull, and until when the next one waits.
+#[derive(Debug)]
+pub(super) struct FailedPull {
+    backoff: Backoff,
+    until: Timestamp,
+    reason: String,
+    message: String,
+}
+
 const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// How long ErrImagePull is reported before it becomes ImagePullBackOff.
 const SHOWN: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// The image, pulled if need be; `Err` says why the container waits.
+    /// A container's own image.
     pub(super) async fn ensure_image(
         &mut self,
         container: Ref<'_>,
         field_path: &str,
     ) -> Result<Image, Waiting> {
-        let name = container.str("name").to_owned();
-        let image = container.str("image").to_owned();
-        let policy = match container.str("imagePullPolicy") {
+        let wanted = Wanted {
+            key: container.str("name").to_owned(),
+            image: container.str("image").to_owned(),
+            policy: container.str("imagePullPolicy").to_owned(),
+        };
+        let ensured = self.ensure(&wanted, field_path).await;
+        if let Err(waiting) = &ensured {
+            self.told_waiting(waiting, field_path);
+        }
+        ensured
+    }
+
+    /// The images that a container mounts, by the names of their volumes.
+    pub(super) async fn ensure_image_volumes(
+        &mut self,
+        pod: Ref<'_>,
+        container: Ref<'_>,
+        field_path: &str,
+    ) -> Result<ImageVolumes, Waiting> {
+        let mut found = ImageVolumes::new();
+        let mut failed = None;
+        for volume in pod.get("spec").into_iter().flat_map(|s| s.items("volumes")) {
+            let name = volume.str("name");
+            let mut mounts = container.items("volumeMounts");
+            let Some(source) = volume.get("image") else {
+                continue;
+            };
+            if !mounts.any(|mount| mount.str("name") == name) {
+                continue;
+            }
+            let wanted = Wanted {
+                // No container has such a name.
+                key: format!("volume {name}"),
+                image: source.str("reference").to_owned(),
+                policy: source.str("pullPolicy").to_owned(),
+            };
+            // What happens to a volume's image is told of the pod.
+            match self.ensure(&wanted, "").await {
+                Ok(image) => {
+                    let spec = ImageSpec {
+                        image: image.id,
+                        user_specified_image: wanted.image,
+                        ..ImageSpec::default()
+                    };
+                    found.insert(name.to_owned(), spec);
+                }
+                Err(waiting) => {
+                    self.told_waiting(&waiting, field_path);
+                    failed = Some(waiting);
+                }
+            }
+        }
+        failed.map_or(Ok(found), Err)
+    }
+
+    /// Why a container waits is told of the container.
+    fn told_waiting(&self, waiting: &Waiting, field_path: &str) {
+        if waiting.reason != "ImageInspectError" {
+            let message = format!("Error: {}", waiting.reason);
+            self.event(EventType::Warning, "Failed", &message, field_path);
+        }
+    }
+
+    /// An image, pulled if need be; `Err` says why the container waits.
+    async fn ensure(&mut self, wanted: &Wanted, field_path: &str) -> Result<Image, Waiting> {
+        let (name, image) = (&wanted.key, &wanted.image);
+        let policy = match wanted.policy.as_str() {
             "" => "IfNotPresent",
             policy => policy,
         };
-        let repository = match repository(&image) {
+        let repository = match repository(image) {
             Ok(repository) => repository,
             Err(why) => {
                 let message = format!("Failed to apply default image tag {image:?}: {why}");
                 self.event(EventType::Warning, "InspectFailed", &message, field_path);
-                self.event(
-                    EventType::Warning,
-                    "Failed",
-                    "Error: InvalidImageName",
-                    field_path,
-                );
-                return Err(self.wait(&name, "InvalidImageName", message));
+                return Err(self.wait(name, "InvalidImageName", message));
             }
         };
         let spec = ImageSpec {
@@ -59,7 +142,7 @@ impl Worker {
             Err(error) => {
                 let message = format!("Failed to inspect image {image:?}: {error}");
                 self.event(EventType::Warning, "InspectFailed", &message, field_path);
-                return Err(self.wait(&name, "ImageInspectError", message));
+                return Err(self.wait(name, "ImageInspectError", message));
             }
         };
         match (policy, present) {
@@ -68,7 +151,7 @@ impl Worker {
                     "Container image {image:?} already present on machine and can be accessed by the pod"
                 );
                 self.event(EventType::Normal, "Pulled", &message, field_path);
-                self.failed_pulls.remove(&name);
+                self.failed_pulls.remove(name);
                 return Ok(found);
             }
             ("Never", None) => {
@@ -80,33 +163,20 @@ impl Worker {
                     &message,
                     field_path,
                 );
-                self.event(
-                    EventType::Warning,
-                    "Failed",
-                    "Error: ErrImageNeverPull",
-                    field_path,
-                );
-                return Err(self.wait(&name, "ErrImageNeverPull", message));
+                return Err(self.wait(name, "ErrImageNeverPull", message));
             }
             _ => {}
         }
-        if let Some(earlier) = self.known.waiting.get(&name)
-            && let Some((_, until)) = self.failed_pulls.get(&name)
-            && *until > self.shared.clock.now()
+        if let Some(earlier) = self.failed_pulls.get(name)
+            && earlier.until > self.shared.clock.now()
         {
             let text = format!("Back-off pulling image {image:?}");
             let cause = match earlier.reason.as_str() {
                 "ErrImagePull" => format!("{text}: ErrImagePull: {}", earlier.message),
                 _ => earlier.message.clone(),
             };
-            let retry_at = Some(*until);
+            let retry_at = Some(earlier.until);
             self.event(EventType::Normal, "BackOff", &text, field_path);
-            self.event(
-                EventType::Warning,
-                "Failed",
-                "Error: ImagePullBackOff",
-                field_path,
-            );
             return Err(Waiting {
                 reason: "ImagePullBackOff".to_owned(),
                 message: cause,
@@ -124,13 +194,7 @@ impl Worker {
         if let Err(error) = self.pull(spec, keyring.lookup(&repository)).await {
             let message = format!("Failed to pull image {image:?}: {}", base::Chain(&error));
             self.event(EventType::Warning, "Failed", &message, field_path);
-            self.event(
-                EventType::Warning,
-                "Failed",
-                "Error: ErrImagePull",
-                field_path,
-            );
-            return Err(self.wait(&name, "ErrImagePull", base::Chain(&error).to_string()));
+            return Err(self.wait(name, "ErrImagePull", base::Chain(&error).to_string()));
         }
         // Upstream rounds to milliseconds.
         let millis = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX / 1_000_000);
@@ -143,15 +207,15 @@ impl Worker {
                         found.size
                     );
                     self.event(EventType::Normal, "Pulled", &message, field_path);
-                    self.failed_pulls.remove(&name);
+                    self.failed_pulls.remove(name);
                     Ok(found)
                 }
                 None => {
                     let message = format!("image {image:?} is gone right after its pull");
-                    Err(self.wait(&name, "ImageInspectError", message))
+                    Err(self.wait(name, "ImageInspectError", message))
                 }
             },
-            Err(error) => Err(self.wait(&name, "ImageInspectError", error.to_string())),
+            Err(error) => Err(self.wait(name, "ImageInspectError", error.to_string())),
         }
     }
 
@@ -231,22 +295,29 @@ impl Worker {
     }
 
     /// Remembers a failure with a growing delay.
-    fn wait(&mut self, container: &str, reason: &str, message: String) -> Waiting {
+    fn wait(&mut self, key: &str, reason: &str, message: String) -> Waiting {
         let now = self.shared.clock.now();
         let after = |delay: Duration| {
             let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
             now.checked_add(delay).unwrap_or(now)
         };
-        let (backoff, until) = self
+        let failed = self
             .failed_pulls
-            .entry(container.to_owned())
-            .or_insert_with(|| (Backoff::new(FIRST_DELAY, LONGEST_DELAY), now));
-        let delay = backoff.next_delay();
-        *until = after(delay);
+            .entry(key.to_owned())
+            .or_insert_with(|| FailedPull {
+                backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY),
+                until: now,
+                reason: String::new(),
+                message: String::new(),
+            });
+        let delay = failed.backoff.next_delay();
+        failed.until = after(delay);
+        reason.clone_into(&mut failed.reason);
+        failed.message.clone_from(&message);
         // The failure is shown for a while, then that its repetition waits.
         let retry_at = match reason {
             "ErrImagePull" => after(SHOWN.min(delay)),
-            _ => *until,
+            _ => failed.until,
         };
         Waiting {
             reason: reason.to_owned(),

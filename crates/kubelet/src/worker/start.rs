@@ -188,6 +188,14 @@ impl Worker {
         let Some(container) = container else {
             return Ok(());
         };
+        let ensured = self.ensure_image_volumes(dom.as_ref(), container, &path);
+        let image_volumes = match ensured.await {
+            Ok(volumes) => volumes,
+            Err(waiting) => {
+                self.hold(name, waiting);
+                return Ok(());
+            }
+        };
         let image = match self.ensure_image(container, &path).await {
             Ok(image) => image,
             Err(waiting) => {
@@ -220,7 +228,13 @@ impl Worker {
         let mut mounts = match self
             .shared
             .volumes
-            .mounts(&self.shared.config, &object, container, &environment)
+            .mounts(
+                &self.shared.config,
+                &object,
+                container,
+                &environment,
+                &image_volumes,
+            )
             .await
         {
             Ok(mounts) => mounts,

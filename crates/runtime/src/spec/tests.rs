@@ -139,6 +139,7 @@ fn whole_container() {
         image: &image,
         sandbox_dir: "/s",
         dir: "/s/c",
+        image_volumes: [(0, "/s/c/images/0/all".to_string())].into(),
         cgroup: oci::spec::Cgroup::default(),
         host_devices: Vec::new(),
         localhost_profile: None,
