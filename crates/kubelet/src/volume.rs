@@ -450,3 +450,52 @@ fn stamp() -> String {
     base::Rng::fill_secret(&mut random);
     format!("{:016x}", u64::from_le_bytes(random))
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use schema::Dom;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(sub_path: &str, expect: Expect) {
+        let wanted = Dom::parse_json(br#"{"name":"v","mountPath":"/in"}"#).unwrap();
+        let image = ImageSpec {
+            image: "sha256:aa".to_owned(),
+            ..ImageSpec::default()
+        };
+        let got = match image_mount(wanted.as_ref(), image, sub_path.to_owned()) {
+            Ok(mount) => format!(
+                "{} {:?} of {:?} at {}, read-only: {}",
+                mount.image.unwrap().image,
+                mount.image_sub_path,
+                mount.host_path,
+                mount.container_path,
+                mount.readonly
+            ),
+            Err(error) => error.to_string(),
+        };
+        expect.assert_eq(&got);
+    }
+
+    #[test]
+    fn mounts_of_images() {
+        check(
+            "",
+            expect![[r#"sha256:aa "" of "" at /in, read-only: true"#]],
+        );
+        check(
+            "a/..b",
+            expect![[r#"sha256:aa "a/..b" of "" at /in, read-only: true"#]],
+        );
+        check(
+            "a/../b",
+            expect!["unable to provision SubPath `a/../b`: must not contain '..'"],
+        );
+        check(
+            "/a",
+            expect!["error SubPath `/a` must not be an absolute path"],
+        );
+    }
+}
