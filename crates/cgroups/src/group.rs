@@ -147,6 +147,20 @@ impl Group {
         Ok(())
     }
 
+    /// Removes it where it has neither processes nor groups of its own; where it has, it stays.
+    pub fn remove_empty(&self) -> Result<(), Error> {
+        for dir in self.v1_dirs().into_iter().chain(self.unified_dir()) {
+            let busy =
+                |kind| matches!(kind, ErrorKind::ResourceBusy | ErrorKind::DirectoryNotEmpty);
+            match fs::remove_dir(&dir) {
+                Err(e) if e.kind() == ErrorKind::NotFound || busy(e.kind()) => {}
+                Err(cause) => return Err(Error::Remove { path: dir, cause }),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Moves a process into it in the v1 hierarchies, and in the unified tree if `unified`
     /// (needed only for a process not born there by `CLONE_INTO_CGROUP`).
     pub fn join(&self, pid: u32, unified: bool) -> Result<(), Error> {

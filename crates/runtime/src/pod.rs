@@ -207,6 +207,12 @@ impl Runtime {
             self.remove_locked(&sandbox, container).await?;
         }
         let (inner, removed) = (self.inner.clone(), sandbox.clone());
+        let path = inner.pod_group(&sandbox);
+        let is_last = !inner
+            .sandboxes
+            .read()
+            .values()
+            .any(|other| other.id != sandbox.id && inner.pod_group(other) == path);
         blocking(move || {
             let named = removed
                 .config
@@ -214,10 +220,14 @@ impl Runtime {
                 .as_ref()
                 .is_some_and(|l| !l.cgroup_parent.is_empty());
             if !named {
-                let group = inner.group(&inner.pod_group(&removed))?;
+                let group = inner.group(&path)?;
                 group
                     .remove()
                     .map_err(|e| crate::state::cgroup_error("remove the pod's group", &e))?;
+            } else if is_last && let Err(e) = inner.group(&path)?.remove_empty() {
+                // Whoever named it may have made it and may remove it.
+                let err = crate::state::chain(&e);
+                tracing::warn!(sandbox = %removed.id, err, "the pod's group stays");
             }
             remove_dir(&removed.dir)
         })
