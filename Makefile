@@ -110,12 +110,12 @@ clients-packages: packages
 	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
 	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
 
-# Readers of foreign bytes under libFuzzer, one after the other, recorded in fuzz/ledger.jsonl and
-# docs/FUZZING.md: make fuzz [TARGET="json yaml …"] [SECONDS=60]
+# Readers of foreign bytes under libFuzzer, one on each core, recorded in fuzz/ledger.jsonl and
+# docs/FUZZING.md: make fuzz [TARGET="json yaml …"] [SECONDS=60] [EXECUTIONS=100_000_000]
 SECONDS ?= 60
 NAMED = $(if $(filter command,$(word 1,$(origin TARGET))),$(TARGET))
 fuzz: packages
-	cargo xtask fuzz --seconds $(SECONDS) $(NAMED)
+	cargo xtask fuzz --seconds $(SECONDS) $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(NAMED)
 
 # The committed corpus anew, from what the runs on this machine found.
 fuzz-corpus: packages

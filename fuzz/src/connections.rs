@@ -13,6 +13,18 @@ use transport::streams::{Outcome, Streams};
 use transport::upgrade::{self, Upgraded};
 use transport::{Body, InProcess, Request, Response, Service, Transport, service_fn};
 
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("http1", http1, 4096, Heap::CONNECTION),
+    Target::new("http2", http2, 4096, Heap::CONNECTION),
+    Target::new("websocket", websocket, 4096, Heap::CONNECTION),
+    Target::new("websocket-client", websocket_client, 4096, Heap::CONNECTION),
+    Target::new("spdy-exec", spdy_exec, 4096, Heap::CONNECTION),
+    Target::new("spdy-forward", spdy_forward, 4096, Heap::CONNECTION),
+];
+
 /// By then, in virtual time, a connection has ended.
 const END: Duration = Duration::from_secs(600);
 

@@ -6,6 +6,17 @@
 use schema::protobuf::{from_wire, next_frame, to_wire};
 use schema::{Dom, Limits, Table, TypeId};
 
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("json", json, 4096, Heap::DOCUMENT),
+    Target::new("typed", typed, 4096, Heap::DOCUMENT),
+    Target::new("protobuf", protobuf, 4096, Heap::DOCUMENT),
+    Target::new("watch-frames", watch_frames, 4096, Heap::DOCUMENT),
+    Target::new("yaml", yaml, 2048, Heap::DOCUMENT),
+];
+
 /// Those of a request's body.
 pub(crate) const LIMITS: Limits = Limits {
     bytes: 3 << 20,

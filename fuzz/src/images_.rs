@@ -1,6 +1,29 @@
-//! What registries and archives send: documents of images, tars, layers that want to climb out.
+//! What registries and archives send: documents of images, tars, layers that want to climb out; and
+//! how images are called.
 
 use std::path::Path;
+
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("reference", reference, 512, Heap::SMALL),
+    Target::new("manifest", manifest, 4096, Heap::DOCUMENT),
+    Target::new("tar", tar, 16384, Heap::DOCUMENT),
+    Target::new("layer", layer, 8192, Heap::DOCUMENT),
+];
+
+/// Law: what was read is printed so that it reads the same.
+pub(crate) fn reference(data: &[u8]) {
+    let source = crate::text(data);
+    let Ok(reference) = source.parse::<images::Reference>() else {
+        return;
+    };
+    let printed = reference.to_string();
+    let again = printed.parse::<images::Reference>();
+    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    assert_eq!(reference, again, "{source:?} is printed as {printed:?}");
+}
 
 /// A manifest or index, and after a line of dashes a configuration.
 pub(crate) fn manifest(data: &[u8]) {

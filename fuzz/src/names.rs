@@ -8,6 +8,16 @@ use bytes::Bytes;
 use client::{Change, Object};
 use dns::{Corefile, Server, Verdict};
 
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("dns-query", query, 600, Heap::CONNECTION),
+    Target::new("dns-reply", reply, 1300, Heap::CONNECTION),
+    Target::new("corefile", corefile, 2048, Heap::CONNECTION),
+    Target::new("resolv-conf", resolv_conf, 512, Heap::SMALL),
+];
+
 const COREFILE: &str = ".:53 {\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n pods insecure\n fallthrough in-addr.arpa ip6.arpa\n ttl 30\n }\n forward . 192.0.2.1\n cache 30\n}\n";
 
 fn change(json: &'static str) -> Change {

@@ -6,6 +6,15 @@ use schema::patch::{json_patch as patch_json, merge as patch_merge, strategic_ob
 use schema::{Dom, Limits};
 
 use crate::documents::{LIMITS, type_of};
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("merge-patch", merge, 2048, Heap::DOCUMENT),
+    Target::new("json-patch", json_patch, 2048, Heap::DOCUMENT),
+    Target::new("strategic-patch", strategic, 2048, Heap::DOCUMENT),
+    Target::new("apply", apply, 2048, Heap::DOCUMENT),
+];
 
 fn pair(data: &[u8]) -> Option<(Dom, Dom)> {
     let parts = crate::parts(data);

@@ -1,8 +1,17 @@
-//! Short texts with a grammar: selectors, quantities, times, cron lines, references, kubeconfigs.
+//! Short texts with a grammar: selectors, quantities, times.
 //!
 //! Law: what was read is printed so that it reads the same.
 
-use jiff::Timestamp;
+use crate::{Heap, Target};
+
+/// What is here.
+pub const TARGETS: &[Target] = &[
+    Target::new("label-selector", labels, 512, Heap::SMALL),
+    Target::new("field-selector", fields, 512, Heap::SMALL),
+    Target::new("quantity", quantity, 128, Heap::SMALL),
+    Target::new("time", time, 64, Heap::SMALL),
+    Target::new("duration", duration, 64, Heap::SMALL),
+];
 
 pub(crate) fn labels(data: &[u8]) {
     let source = crate::text(data);
@@ -90,39 +99,4 @@ pub(crate) fn duration(data: &[u8]) {
         "{source:?} is printed as {printed:?}"
     );
     let _ = api::duration::human(nanos / 1_000_000_000);
-}
-
-/// A schedule, and on a second line its zone.
-pub(crate) fn cron(data: &[u8]) {
-    let source = crate::text(data);
-    let (schedule, zone) = source.split_once('\n').unwrap_or((&source, ""));
-    for start in [0, 1_772_000_000, -62_135_596_800, 253_402_207_000] {
-        let start = Timestamp::from_second(start).expect("a time");
-        let Some(next) = controllers::fuzz::next(schedule, zone, start) else {
-            continue;
-        };
-        assert!(next > start, "{schedule:?} after {start} is {next}");
-    }
-}
-
-pub(crate) fn reference(data: &[u8]) {
-    let source = crate::text(data);
-    let Ok(reference) = source.parse::<images::Reference>() else {
-        return;
-    };
-    let printed = reference.to_string();
-    let again = printed.parse::<images::Reference>();
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
-    assert_eq!(reference, again, "{source:?} is printed as {printed:?}");
-}
-
-pub(crate) fn kubeconfig(data: &[u8]) {
-    let source = crate::text(data);
-    kubectl::fuzz::kubeconfig(&source);
-    bootstrap::fuzz::kubeconfig(&source);
-    for line in source.lines().take(4) {
-        let trust = transport::tls::Trust::System;
-        let tls = transport::tls::ClientTls::new(trust);
-        let _ = transport::client::Endpoint::from_url(line, tls);
-    }
 }

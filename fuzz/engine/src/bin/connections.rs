@@ -1,0 +1,4 @@
+//! Bytes of a peer on a connection.
+#![no_main]
+
+engine::engine!(fuzz::connections::TARGETS);

@@ -1,0 +1,4 @@
+//! Tokens and certificates.
+#![no_main]
+
+engine::engine!(fuzz::credentials::TARGETS);
