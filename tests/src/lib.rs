@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod breakout;
+#[cfg(test)]
 mod busybox;
 #[cfg(test)]
 mod dependency_rules;

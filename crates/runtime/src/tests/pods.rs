@@ -255,3 +255,47 @@ async fn pods_in_parallel() {
     println!("8 pods with a container that ends: {:?}", begin.elapsed());
     bed.remove_all().await;
 }
+
+/// The group that the kubelet names for a pod goes with the pod's last sandbox, and no other does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_group_goes_with_its_last_sandbox() {
+    let Some(bed) = bed("named").await else {
+        return;
+    };
+    let named = format!("{}/pods/one", bed.parent);
+    let group = |path: &str| bed.runtime.inner.group(path).unwrap();
+    let mut sandboxes = Vec::new();
+    for (name, parent) in [
+        ("p", named.as_str()),
+        ("q", named.as_str()),
+        ("r", &format!("{}/pods", bed.parent)),
+    ] {
+        let mut config = bed.pod(name);
+        config.linux = Some(cri::LinuxPodSandboxConfig {
+            cgroup_parent: parent.to_owned(),
+            ..Default::default()
+        });
+        let request = cri::RunPodSandboxRequest {
+            config: Some(config),
+            runtime_handler: String::new(),
+        };
+        let made = bed.runtime.run_pod_sandbox(request).await.unwrap();
+        sandboxes.push(made.pod_sandbox_id);
+    }
+    for sandbox in &sandboxes {
+        bed.up(sandbox, "a", &["sleep", "60"]).await;
+    }
+    let remove = async |sandbox: &str| {
+        let pod_sandbox_id = sandbox.to_owned();
+        let request = cri::RemovePodSandboxRequest { pod_sandbox_id };
+        bed.runtime.remove_pod_sandbox(request).await.unwrap();
+    };
+    // The group above it holds others: it stays with them.
+    remove(&sandboxes[2]).await;
+    remove(&sandboxes[0]).await;
+    assert!(group(&named).exists(), "another sandbox is in it");
+    remove(&sandboxes[1]).await;
+    assert!(!group(&named).exists(), "nobody is in it");
+    assert!(group(&format!("{}/pods", bed.parent)).exists());
+    bed.remove_all().await;
+}

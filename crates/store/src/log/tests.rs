@@ -592,3 +592,62 @@ fn compaction_before_the_writer_got_going() {
         commit(&store, put("/a", ""));
     }
 }
+
+/// A day of node Leases: ten nodes, a renewal every ten seconds, history for five minutes of it
+/// (here counted in changes). The files and the history end as large as they were after an hour.
+#[test]
+fn a_day_of_leases_leaves_nothing() {
+    const NODES: usize = 10;
+    const HOUR: usize = 360;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.retention.events = 30 * NODES;
+    let store = Store::open(&config).unwrap();
+    let names: Vec<String> = (0..NODES)
+        .map(|node| format!("/registry/leases/kube-node-lease/node-{node}"))
+        .collect();
+    let size = || -> u64 {
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    let kept = || store.current_revision().0 - store.compacted_revision().0;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let mut after_an_hour = (0, 0);
+    let padding = "x".repeat(600);
+    for round in 0..24 * HOUR {
+        // In one transaction, as the writer would put them together.
+        let mut renewals = Txn {
+            durability: crate::Durability::Relaxed,
+            ..Txn::default()
+        };
+        for name in &names {
+            let value = format!("renewed {round} {padding}");
+            renewals.ops.extend(put(name, &value).ops);
+        }
+        runtime.block_on(store.txn(renewals)).unwrap();
+        if round == HOUR {
+            after_an_hour = (size(), kept());
+        }
+    }
+    let (bytes, revisions) = (size(), kept());
+    println!(
+        "after an hour {after_an_hour:?}, after a day ({bytes}, {revisions}) bytes, revisions"
+    );
+    let slack = u64::try_from(2 * 30 * NODES).unwrap();
+    assert!(
+        revisions <= after_an_hour.1 + slack,
+        "{revisions} revisions are kept"
+    );
+    assert!(
+        bytes <= after_an_hour.0 + (4 << 20),
+        "{bytes} bytes after {after_an_hour:?}"
+    );
+    drop(store);
+    let store = Store::open(&config).unwrap();
+    assert_eq!(dump(&store, None).matches("renewed 8639 ").count(), NODES);
+}
