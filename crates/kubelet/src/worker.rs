@@ -230,13 +230,15 @@ impl Worker {
         let forgotten =
             pod.deletion.is_some() && observed.sandbox.is_none() && observed.containers.is_empty();
         let silent = self.is_replacing(&pod, &plan.actions).await;
-        if !gone && !forgotten && !silent {
+        let tells = !gone && !forgotten && !silent;
+        if tells {
             self.report(&pod, &observed, now).await;
         }
         self.tell_backoff(&pod, &observed, now);
         if plan.actions.is_empty() {
             self.refresh_volumes(now).await;
-            let times = [plan.wake_at, self.refresh_at, self.told.revert_at()];
+            let revert_at = self.told.revert_at().filter(|_| tells);
+            let times = [plan.wake_at, self.refresh_at, revert_at];
             return Ok(Next::Wait(times.into_iter().flatten().min()));
         }
         if plan.actions.contains(&Action::Finish) {

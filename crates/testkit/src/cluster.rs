@@ -91,7 +91,7 @@ impl SimCluster {
         let shutdown = Shutdown::new();
         let store = store::Store::in_memory(Arc::new(clock.clone()));
         let mut rng = Rng::new(options.seed);
-        let control = ControlPlane::new(store.clone(), clock.clone(), rng.child("weather"))?;
+        let control = ControlPlane::new(store.clone(), clock.clone(), options.seed)?;
         let admin = control.link("sim-admin", &[], false);
         let client = Client::new(Arc::new(admin.clone()), "sim-admin");
         let folder = tempfile::Builder::new().prefix("transom-sim-").tempdir();

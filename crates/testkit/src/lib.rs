@@ -20,4 +20,4 @@ pub use runtime::FakeRuntime;
 pub use scenario::Scenario;
 pub use script::{OnTerm, Script, Step, UnknownProgram};
 pub use trace::{Fact, Trace};
-pub use walk::{Report, walk};
+pub use walk::{Report, small_walk, walk};

@@ -14,6 +14,8 @@ use base::{Rng, Shutdown, tasks};
 use parking_lot::Mutex;
 use transport::{Body, BoxFuture, InProcess, Request, Response, Transport, TransportError};
 
+use crate::clock::SimClock;
+
 /// Streams hand over this many chunks before the reader must take one.
 const CHUNKS_LIMIT: usize = 64;
 
@@ -57,10 +59,13 @@ impl Door {
     }
 }
 
-/// The weather and its chance, shared by all links of a cluster.
+/// The weather and its chance, shared by all links of a cluster. Chance follows from the seed, the
+/// time and the request, not from the order of requests: those of one instant have none.
 #[derive(Clone)]
 pub(crate) struct Sky {
-    inner: Arc<Mutex<(Weather, Rng)>>,
+    weather: Arc<Mutex<Weather>>,
+    seed: u64,
+    clock: SimClock,
 }
 
 /// What becomes of one request.
@@ -72,18 +77,25 @@ struct Fate {
 }
 
 impl Sky {
-    pub(crate) fn new(rng: Rng) -> Self {
+    pub(crate) fn new(seed: u64, clock: SimClock) -> Self {
         Self {
-            inner: Arc::new(Mutex::new((Weather::default(), rng))),
+            weather: Arc::default(),
+            seed,
+            clock,
         }
     }
 
     pub(crate) fn set(&self, weather: Weather) {
-        self.inner.lock().0 = weather;
+        *self.weather.lock() = weather;
     }
 
-    fn fate(&self, writes: bool) -> Fate {
-        let (weather, rng) = &mut *self.inner.lock();
+    fn chance(&self, what: &str) -> Rng {
+        Rng::new(self.seed ^ self.clock.elapsed_ms()).child(what)
+    }
+
+    fn fate(&self, what: &str, writes: bool) -> Fate {
+        let weather = *self.weather.lock();
+        let mut rng = self.chance(what);
         let mut up_to = |most: Duration| match u64::try_from(most.as_millis()) {
             Ok(most @ 1..) => Duration::from_millis(rng.below(most)),
             _ => Duration::ZERO,
@@ -92,17 +104,16 @@ impl Sky {
         if writes {
             delay += up_to(weather.disk_delay);
         }
-        let mut falls = |of_thousand: u64| of_thousand > 0 && rng.below(1000) < of_thousand;
         Fate {
             delay,
-            arrives: !falls(weather.lost_requests),
-            answered: !falls(weather.lost_answers),
+            arrives: rng.below(1000) >= weather.lost_requests,
+            answered: rng.below(1000) >= weather.lost_answers,
         }
     }
 
-    fn breaks(&self) -> bool {
-        let (weather, rng) = &mut *self.inner.lock();
-        weather.lost_answers > 0 && rng.below(1000) < weather.lost_answers
+    fn breaks(&self, what: &str) -> bool {
+        let lost = self.weather.lock().lost_answers;
+        lost > 0 && self.chance(what).below(1000) < lost
     }
 }
 
@@ -140,13 +151,20 @@ impl Link {
         self.up.lock().get_or_insert_with(Shutdown::new);
     }
 
+    /// What chance follows from. Without the query: a revision depends on the order of writes.
+    fn what(&self, request: &Request) -> String {
+        let (user, method) = (&self.user.name, request.method());
+        format!("{user} {method} {}", request.uri().path())
+    }
+
     async fn exchange(
         &self,
         server: Arc<Server>,
         request: Request,
     ) -> Result<Response, TransportError> {
         let writes = !matches!(request.method().as_str(), "GET" | "HEAD");
-        let fate = self.sky.as_ref().map(|sky| sky.fate(writes));
+        let what = self.what(&request);
+        let fate = self.sky.as_ref().map(|sky| sky.fate(&what, writes));
         if let Some(fate) = fate {
             if !fate.delay.is_zero() {
                 tokio::time::sleep(fate.delay).await;
@@ -180,7 +198,7 @@ impl Transport for Link {
         let (Some(up), Some((server, life))) = (self.up.lock().clone(), self.door.server()) else {
             return Box::pin(async { Err(failed(io::ErrorKind::ConnectionRefused)) });
         };
-        let link = self.clone();
+        let (link, what) = (self.clone(), self.what(&request));
         Box::pin(async move {
             let response = tokio::select! {
                 biased;
@@ -207,7 +225,7 @@ impl Transport for Link {
                         }
                         () = sender.closed() => return,
                         chunk = body.next() => match chunk {
-                            Some(Ok(_)) if link.sky.as_ref().is_some_and(Sky::breaks) => {
+                            Some(Ok(_)) if link.sky.as_ref().is_some_and(|sky| sky.breaks(&what)) => {
                                 sender.abort("the connection broke").await;
                                 return;
                             }

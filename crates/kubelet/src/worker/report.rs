@@ -64,7 +64,12 @@ impl Told {
         }
         let later = now.checked_add(SignedDuration::from_secs(REVERT_SECONDS));
         let at = *self.revert_at.get_or_insert(later.unwrap_or(now));
-        at <= now
+        if at > now {
+            return false;
+        }
+        // Whether it is written or refused: a time that has passed wakes the worker for ever.
+        self.revert_at = None;
+        true
     }
 
     /// The API has `status` now.
@@ -228,6 +233,24 @@ mod tests {
             (OURS, OURS, 2, false),
             (CHANGED, OURS, 3, true),
         ]);
+    }
+
+    /// A revert that is refused (the object has changed or gone, and this node does not know yet)
+    /// waits for another ten seconds or for news; it is no loop.
+    #[test]
+    fn a_refused_revert_waits() {
+        let dom = |text: &str| Dom::parse_json(text.as_bytes()).unwrap();
+        let (ours, foreign) = (dom(OURS), dom(FOREIGN));
+        let mut told = Told::default();
+        told.written(ours.as_ref());
+        let mut due = |second| {
+            let now = Timestamp::from_second(second).unwrap();
+            let due = told.is_due(ours.as_ref(), Some(foreign.as_ref()), now);
+            (due, told.revert_at().map(Timestamp::as_second))
+        };
+        assert_eq!(due(0), (false, Some(10)));
+        assert_eq!(due(10), (true, None));
+        assert_eq!(due(10), (false, Some(20)));
     }
 
     #[test]

@@ -47,17 +47,17 @@ pub(super) struct ControlPlane {
 
 impl ControlPlane {
     /// Nothing runs yet. The key of tokens is new each time: no trace shows a token.
-    pub(super) fn new(store: store::Store, clock: SimClock, weather: Rng) -> Result<Self> {
+    pub(super) fn new(store: store::Store, clock: SimClock, seed: u64) -> Result<Self> {
         let key = pki::jwt::SigningKey::new(pki::KeyPair::generate()?);
         let keys = pki::jwt::KeySet::new([key.key().public()?]);
         let tokens = apiserver::SignedTokens::new(key, keys.clone(), ISSUER);
         Ok(Self {
             store,
+            sky: Sky::new(seed, clock.clone()),
             clock,
             keys,
             tokens: Arc::new(tokens),
             door: Door::default(),
-            sky: Sky::new(weather),
             controllers: None,
             scheduler: None,
         })
