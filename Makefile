@@ -103,7 +103,7 @@ faults: packages
 # Random faults in the simulated cluster: make simulate [SEEDS=1-10000]
 SEEDS ?= 1-10000
 simulate: packages
-	cd tests && SIM_SEEDS=$(SEEDS) cargo test --release -p tests random_walks -- --nocapture
+	cd tests && SIM_FAULTS=all SIM_SEEDS=$(SEEDS) cargo test --release -p tests random_walks -- --nocapture
 
 clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \

@@ -2,7 +2,8 @@
 //!
 //! `SIM_SEEDS=1-200` walks these seeds, `SIM_SECONDS=120` new ones for so long, on all cores;
 //! `SIM_SEED=7` only that one, with its trace. Seeds that once failed are in `seeds.txt` and are
-//! always walked.
+//! always walked. With `SIM_FAULTS=all` everything fails that can, and workloads come and go;
+//! otherwise only kubelets crash and cables are cut, around pods.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -65,6 +66,14 @@ fn same_traces(name: &str, first: &str, second: &str) {
     );
 }
 
+/// The walk that `SIM_FAULTS` asks for.
+fn chosen_walk() -> fn(u64) -> Walked<Report> {
+    match std::env::var("SIM_FAULTS").as_deref() {
+        Ok("all") => walk,
+        _ => small_walk,
+    }
+}
+
 fn walk_and_check(walk: fn(u64) -> Walked<Report>, seed: u64) -> Result<String, String> {
     let report = walk(seed).map_err(|error| format!("seed {seed}: {error:#}"))?;
     if report.made <= 10 {
@@ -85,7 +94,7 @@ fn walk_and_check(walk: fn(u64) -> Walked<Report>, seed: u64) -> Result<String, 
 fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<String>) {
     const FAILURES_LIMIT: usize = 20;
     let until = Instant::now() + Duration::from_secs(seconds);
-    let seeds = Mutex::new(seeds);
+    let (seeds, walk) = (Mutex::new(seeds), chosen_walk());
     let (walked, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -95,13 +104,13 @@ fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<
                     let Some(seed) = seeds.lock().unwrap().next() else {
                         return;
                     };
-                    let walk = std::panic::catch_unwind(|| walk_and_check(walk, seed));
-                    let walk = walk.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
+                    let found = std::panic::catch_unwind(|| walk_and_check(walk, seed));
+                    let found = found.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
                     let count = walked.fetch_add(1, Ordering::Relaxed) + 1;
                     if count.is_multiple_of(100) {
                         println!("{count} seeds walked");
                     }
-                    if let Err(failure) = walk {
+                    if let Err(failure) = found {
                         println!("{failure}");
                         failures.lock().unwrap().push(failure);
                     }
@@ -116,7 +125,7 @@ fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<
 fn random_walks_keep_the_invariants() {
     let option = |name: &str| std::env::var(name).ok();
     if let Some(seed) = option("SIM_SEED") {
-        let report = walk(seed.parse().unwrap()).unwrap();
+        let report = chosen_walk()(seed.parse().unwrap()).unwrap();
         println!("{}", text_of(&report.facts));
         assert!(report.violations.is_empty(), "{:#?}", report.violations);
         return;

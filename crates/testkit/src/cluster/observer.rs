@@ -71,7 +71,7 @@ fn on_pod(change: &Change, trace: &Trace, runtimes: &Runtimes, pods: &Cache) {
         if change.old.as_deref().map(pod_summary).as_ref() != Some(&now) {
             trace.note(&key, now);
         }
-        check_room(new, trace, pods);
+        check_room(new, trace, runtimes, pods);
     }
 }
 
@@ -138,8 +138,9 @@ fn node_summary(node: &Object) -> String {
     format!("Ready={ready} taints={}", taints.join(","))
 }
 
-/// The pods of `changed`'s node fit on it.
-fn check_room(changed: &Object, trace: &Trace, pods: &Cache) {
+/// What runs on `changed`'s node fits on it. Not all that is bound to it: a scheduler whose binding
+/// was done but never answered gives the room away twice, and the node refuses the second pod.
+fn check_room(changed: &Object, trace: &Trace, runtimes: &Runtimes, pods: &Cache) {
     let node_of = |object: &Object| {
         let dom = object.parse().ok()?;
         let node = dom.as_ref().get("spec")?.str("nodeName").to_owned();
@@ -153,7 +154,7 @@ fn check_room(changed: &Object, trace: &Trace, pods: &Cache) {
         let Some((own, dom)) = node_of(&pod) else {
             continue;
         };
-        if own == node {
+        if own == node && !runtimes.running_of(pod.uid()).is_empty() {
             let amounts = api::pod::requests(dom.as_ref(), &api::pod::RequestOptions::default());
             millicores += amounts.get("cpu").map_or(0, api::Quantity::millis);
             memory_bytes += amounts.get("memory").map_or(0, api::Quantity::value);
