@@ -60,6 +60,8 @@ impl Told {
             return false;
         }
         if self.own.as_ref().is_none_or(|own| *own != own_part(wanted)) {
+            // What is wanted now says it all.
+            self.revert_at = None;
             return true;
         }
         let later = now.checked_add(SignedDuration::from_secs(REVERT_SECONDS));
@@ -251,6 +253,11 @@ mod tests {
         assert_eq!(due(0), (false, Some(10)));
         assert_eq!(due(10), (true, None));
         assert_eq!(due(10), (false, Some(20)));
+        // Nor is one that is overtaken by a change here which is refused.
+        let now = Timestamp::from_second(20).unwrap();
+        let changed = dom(CHANGED);
+        assert!(told.is_due(changed.as_ref(), Some(foreign.as_ref()), now));
+        assert_eq!(told.revert_at(), None);
     }
 
     #[test]
