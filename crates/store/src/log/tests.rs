@@ -634,6 +634,14 @@ fn a_day_of_leases_leaves_nothing() {
             after_an_hour = (size(), kept());
         }
     }
+    let bound = after_an_hour.0 + (4 << 20);
+    // A writer that is never idle gives room back later.
+    for _ in 0..400 {
+        if size() <= bound {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
     let (bytes, revisions) = (size(), kept());
     println!(
         "after an hour {after_an_hour:?}, after a day ({bytes}, {revisions}) bytes, revisions"
@@ -643,10 +651,7 @@ fn a_day_of_leases_leaves_nothing() {
         revisions <= after_an_hour.1 + slack,
         "{revisions} revisions are kept"
     );
-    assert!(
-        bytes <= after_an_hour.0 + (4 << 20),
-        "{bytes} bytes after {after_an_hour:?}"
-    );
+    assert!(bytes <= bound, "{bytes} bytes after {after_an_hour:?}");
     drop(store);
     let store = Store::open(&config).unwrap();
     assert_eq!(dump(&store, None).matches("renewed 8639 ").count(), NODES);
