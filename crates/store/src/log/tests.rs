@@ -634,8 +634,9 @@ fn a_day_of_leases_leaves_nothing() {
             after_an_hour = (size(), kept());
         }
     }
-    let bound = after_an_hour.0 + (4 << 20);
-    // A writer that is never idle gives room back later.
+    // The day is 60 MB of values. How much of it the files hold at their largest depends on how
+    // far a writer without a pause gets ahead of its purge, and the rows come back to be used.
+    let bound = after_an_hour.0 + (16 << 20);
     for _ in 0..400 {
         if size() <= bound {
             break;
