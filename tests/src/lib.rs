@@ -13,6 +13,8 @@ mod fixture;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
 mod local_cluster;
 #[cfg(test)]
 mod names;
