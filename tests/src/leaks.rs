@@ -19,7 +19,7 @@ use state::State;
 /// Pods that come and go together.
 const BATCH: usize = 30;
 /// History is kept so long, and with it the database and memory of what is gone.
-const HISTORY: Duration = Duration::from_secs(320);
+const HISTORY: Duration = Duration::from_secs(420);
 
 fn number(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
@@ -49,7 +49,7 @@ fn pod(name: &str, kind: usize) -> String {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "leaks"}},
         "spec": {
             "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container],
-            "shareProcessNamespace": kind % 5 == 0,
+            "shareProcessNamespace": kind.is_multiple_of(5),
             "volumes": [{"name": "files", "configMap": {"name": "files"}}, {"name": "work", "emptyDir": {"medium": "Memory"}}],
         },
     })
@@ -189,7 +189,8 @@ async fn run(fixture: &Fixture, pods: usize, restarts: usize) -> Vec<String> {
         batch(&all, made, count).await;
         made += count;
         if whole && (made / BATCH).is_multiple_of(10) {
-            println!("{} pods", made - BATCH);
+            let used = State::take(fixture).memory();
+            println!("{} pods, memory in KiB {used:?}", made - BATCH);
         }
     }
     forget().await;

@@ -16,8 +16,11 @@ const DESCRIPTORS: i64 = 12;
 const MEMORY_KIB: i64 = 24 << 10;
 /// The database may keep so many free pages, in KiB.
 const DATABASE_KIB: i64 = 4 << 10;
-/// Its write-ahead log keeps the size that it once needed, which is bounded by this, in KiB.
-const DATABASE_LOG_KIB: i64 = 32 << 10;
+/// Its write-ahead log keeps the size that it once needed, in KiB: 32 MiB and a large transaction.
+const DATABASE_LOG_KIB: i64 = 64 << 10;
+/// The kernel's table of Services has a chain of two rules, and an element that leads to it, for each
+/// number of endpoints up to the most that one of them ever had: a batch of pods.
+const ELEMENTS: i64 = 30;
 
 /// Number by name.
 #[derive(Debug, Default)]
@@ -196,6 +199,8 @@ impl State {
             Some("memory") => MEMORY_KIB,
             Some("database") => DATABASE_KIB,
             Some("database's") => DATABASE_LOG_KIB,
+            Some("nft") if name.ends_with("elements") => ELEMENTS,
+            Some("nft") if name.ends_with("rules") => 2 * ELEMENTS,
             _ => 0,
         }
     }
@@ -213,6 +218,15 @@ impl State {
                     .then(|| format!("{name}: {before} → {number}"))
             })
             .collect()
+    }
+
+    /// Of control plane and agents.
+    pub(super) fn memory(&self) -> Vec<i64> {
+        let all = self
+            .counts
+            .iter()
+            .filter(|(name, _)| name.starts_with("memory"));
+        all.map(|(_, kib)| *kib).collect()
     }
 
     /// A line a number: before, now, slack.
