@@ -244,7 +244,9 @@ impl Worker {
         if plan.actions.contains(&Action::Finish) {
             return self.finish(&pod, &observed, gone).await;
         }
-        let before = deletion_of(&self.object);
+        // What the API has forgotten will not change any more: who compared it with the last
+        // revision would give up every step at once, for ever.
+        let before = (!gone).then(|| deletion_of(&self.object)).flatten();
         let mailbox = self.mailbox.clone();
         let (cache, key, uid) = (self.shared.pods.clone(), self.key.clone(), self.uid.clone());
         let changed = async move {
