@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios simulate differential fuzz fuzz-corpus vm-test vm-packages leaks
+.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios simulate differential fuzz fuzz-corpus vm-test vm-packages leaks profile
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -21,6 +21,7 @@ help:
 	@echo "make faults  power cuts, models, histories, planted faults (10 minutes; with strace)"
 	@echo "make simulate  ten thousand seeds of random faults in the simulated cluster (SEEDS=1-500)"
 	@echo "make leaks  2,000 pods and 100 restarts, and what is left of them (half an hour; PODS=… RESTARTS=…)"
+	@echo "make profile  what requests cost: allocations, instructions, system calls, flushes, bytes (10 minutes; with strace and valgrind)"
 	@echo "make clients  helm, the Python and JavaScript clients, kwok, CoreDNS (Go, python3, npm)"
 	@echo "make scenarios  our scenarios against upstream's API server and controllers (Go)"
 	@echo "make differential  the same requests to upstream and to ours, what differs (Go, 10 minutes)"
@@ -113,6 +114,14 @@ leaks: packages
 	$(STATIC) cargo build --profile ci --target $(HOST) -p transom
 	$(STATIC) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom LEAK_PODS=$(or $(PODS),2000) LEAK_RESTARTS=$(or $(RESTARTS),100) \
 	  cargo test --profile ci --target $(HOST) $(if $(SUDO),--config "target.'cfg(all())'.runner='sudo -E'") -p tests nothing_is_left -- --nocapture
+
+# The tables of docs/PERFORMANCE.md.
+profile: packages
+	@need=; for p in strace:strace valgrind:valgrind; do \
+	  command -v $${p%%:*} >/dev/null || need="$$need $${p##*:}"; done; \
+	if [ -n "$$need" ]; then echo "installing$$need"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends $$need; fi
+	$(STATIC) cargo build --profile ci --target $(HOST) -p profile
+	$(TARGET)/ci/profile
 
 clients-packages: packages
 	@need=; for p in busybox:busybox-static python3:python3-venv npm:npm; do \

@@ -94,6 +94,7 @@ fn only_the_api_server_knows_the_store() {
         "benches",
         "differential",
         "faults",
+        "profile",
     ]);
     let actual = graph.dependents("store");
     assert!(actual.is_subset(&allowed), "{actual:?}");
