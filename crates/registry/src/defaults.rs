@@ -98,17 +98,30 @@ pub(crate) fn service(dom: &mut Dom) {
         }
     }
     let kind = text(dom, spec, "type").to_owned();
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    let exposed = match kind.as_str() {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !items(dom, spec, "externalIPs").is_empty(),
+        _ => false,
+    };
+    if exposed {
         default_str(dom, spec, "externalTrafficPolicy", "Cluster");
     }
-    if kind != "ExternalName" {
-        default_str(dom, spec, "internalTrafficPolicy", "Cluster");
+    let unset = get(dom, spec, "internalTrafficPolicy").is_none();
+    if unset && matches!(kind.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {
+        dom.set_str(spec, "internalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         default_bool(dom, spec, "allocateLoadBalancerNodePorts", true);
     }
     let status = ensure_map(dom, root, "status");
-    ensure_map(dom, status, "loadBalancer");
+    let balancer = ensure_map(dom, status, "loadBalancer");
+    if kind == "LoadBalancer" {
+        for ingress in items(dom, balancer, "ingress") {
+            if !text(dom, ingress, "ip").is_empty() && get(dom, ingress, "ipMode").is_none() {
+                dom.set_str(ingress, "ipMode", "VIP");
+            }
+        }
+    }
 }
 
 pub(crate) fn endpoints(dom: &mut Dom) {

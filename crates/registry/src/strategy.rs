@@ -1,8 +1,8 @@
 //! The rules of a kind as function pointers.
 //!
 //! A row names only what differs from [`Strategy::DEFAULT`]. The API server calls them in this
-//! order: `default`, `prepare_create` or `prepare_update`, admission, `validate` or
-//! `validate_update`.
+//! order: `default`, admission, `allocate`, `prepare_create` or `prepare_update`, `validate`,
+//! `validate_create` or `validate_update`.
 //! Source: kubernetes v1.36.3 apiserver/pkg/registry/rest/{create,update,delete}.go.
 
 use api::names::{self, NameCheck};
@@ -55,7 +55,7 @@ pub struct Strategy {
     pub warn: Warn,
     /// A warning with every answer, for what is deprecated; may be empty.
     pub deprecated: &'static str,
-    /// Allocation next to the write.
+    /// Allocation next to the write; before anything is validated, as upstream.
     pub allocate: Option<Allocate>,
     /// Which names are names.
     pub name: NameCheck,

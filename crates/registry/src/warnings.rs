@@ -6,31 +6,12 @@
 //! pkg/registry/*/*/strategy.go (WarningsOnCreate, WarningsOnUpdate).
 
 mod pod;
+mod service;
 
 use schema::Ref;
 
 pub(crate) use pod::{pod, template};
-
-/// A Service's fields that do nothing.
-pub(crate) fn service(new: Ref<'_>, _: Option<Ref<'_>>, out: &mut Vec<String>) {
-    let Some(spec) = new.get("spec") else {
-        return;
-    };
-    if spec.str("clusterIP") == "None" {
-        if !spec.str("loadBalancerIP").is_empty() {
-            out.push("spec.loadBalancerIP is ignored for headless services".to_owned());
-        }
-        if spec.items("externalIPs").next().is_some() {
-            out.push("spec.externalIPs is ignored for headless services".to_owned());
-        }
-        if spec.str("sessionAffinity") != "None" {
-            out.push("spec.SessionAffinity is ignored for headless services".to_owned());
-        }
-    }
-    if spec.str("type") != "ExternalName" && !spec.str("externalName").is_empty() {
-        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
-    }
-}
+pub(crate) use service::service;
 
 /// A Node's fields that nobody reads any more.
 pub(crate) fn node(new: Ref<'_>, _: Option<Ref<'_>>, out: &mut Vec<String>) {

@@ -205,6 +205,9 @@ impl Call {
         let mut extras = Extras::default();
         self.with(namespace, "", options.dry_run, |cx| {
             let strategy = &self.resource().strategy;
+            if let Some(allocate) = strategy.allocate {
+                allocate(cx, Some(dom), None, &mut extras)?;
+            }
             (strategy.prepare_create)(cx, dom);
             let mut errors = Vec::new();
             registry::validation::metadata(self.resource(), dom.as_ref(), &mut errors);
@@ -221,9 +224,6 @@ impl Call {
             }
             self.check_escalation(dom.as_ref(), None, &name)?;
             self.tell_about(dom.as_ref(), None);
-            if let Some(allocate) = strategy.allocate {
-                allocate(cx, Some(dom), None, &mut extras)?;
-            }
             Ok(())
         })?;
         self.approve(&subject, Some(dom)).await?;

@@ -117,7 +117,7 @@ impl Call {
             if !options.managed {
                 self.track(&mut new, &old, subresource, options);
             }
-            let extras = self
+            let mut extras = self
                 .prepare_update(&mut new, &old, subresource, options)
                 .await?;
             if options.dry_run {
@@ -127,6 +127,13 @@ impl Call {
                 return Ok(Changed::Dry(new));
             }
             let gone = self.is_gone(new.as_ref());
+            if gone && let Some(allocate) = self.resource().strategy.allocate {
+                // What this change took is not needed any more, what it held goes back.
+                extras.writes.clear();
+                self.with(&self.info.namespace, subresource, false, |cx| {
+                    allocate(cx, None, Some(old.as_ref()), &mut extras)
+                })?;
+            }
             let mut new = self.to_storage(new).await?;
             let value = codec::to_stored(self.resource(), &mut new);
             let key = self.key(name);
@@ -306,6 +313,11 @@ impl Call {
         let status = matches!(subresource, "status" | "approval");
         let mut extras = Extras::default();
         self.with(&self.info.namespace, subresource, options.dry_run, |cx| {
+            if let Some(allocate) = strategy.allocate
+                && subresource.is_empty()
+            {
+                allocate(cx, Some(new), Some(old), &mut extras)?;
+            }
             if status {
                 (strategy.prepare_status)(cx, new, old);
             } else {
@@ -341,11 +353,6 @@ impl Call {
             self.check_escalation(new.as_ref(), Some(old), name)?;
             if !status {
                 self.tell_about(new.as_ref(), Some(old));
-            }
-            if let Some(allocate) = strategy.allocate
-                && subresource.is_empty()
-            {
-                allocate(cx, Some(new), Some(old), &mut extras)?;
             }
             Ok(())
         })?;

@@ -170,9 +170,11 @@ fn services() -> Resource {
             default: defaults::service,
             prepare_create: service::prepare_create,
             prepare_update: service::prepare_update,
-            validate: service::validate,
+            validate_create: service::validate_create,
             validate_update: service::validate_update,
+            validate_status: service::validate_status,
             warn: warnings::service,
+            create_on_update: true,
             allocate: Some(service::allocate),
             // RelaxedServiceNameValidation, on by default in v1.36.
             name: names::name_is_label,
