@@ -447,7 +447,7 @@ fn changed_on_one_family() {
             Service "s" is invalid: spec.clusterIPs[0]: Invalid value: "10.0.0.17": expected an IPv6 value as indicated by `ipFamilies[0]`
             Service "s" is invalid: spec.ipFamilies[1]: Invalid value: "IPv6": not configured on this cluster
             Service "s" is invalid: spec.clusterIPs[0]: Invalid value: ["10.0.0.6"]: may not change once set
-            Internal error occurred: failed to allocate a serviceIP for Service "s": range is full
+            Service "s" is invalid: spec.clusterIPs[0]: Invalid value: ["None"]: may not change once set
             Service "s" is invalid: spec.clusterIPs: Invalid value: ["10.0.0.6"]: first value must match `clusterIP`
             ClusterIP 10.0.0.17 [10.0.0.17] [IPv4] PreferDualStack
             Service "s" is invalid: spec.clusterIPs[1]: Invalid value: ["10.0.0.17","2000::5"]: IPv6 is not configured on this cluster
@@ -747,5 +747,8 @@ fn status() {
         super::validate_status(new.as_ref(), old.as_ref(), &mut errors);
         lines.push(api::Aggregate(&errors).to_string());
     }
-    expect![[r#""#]].assert_eq(&lines.join("\n"));
+    expect![[r#"
+        status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'
+        []
+        [status.loadBalancer.ingress[0].ip: Invalid value: "010.1.1.1": must not have leading 0s, status.loadBalancer.ingress[0].ipMode: Unsupported value: "Odd": supported values: "Proxy", "VIP", status.loadBalancer.ingress[1].ipMode: Forbidden: may not be specified when `ip` is not set, status.loadBalancer.ingress[1].hostname: Invalid value: "10.1.1.1": must be a DNS name, not an IP address]"#]].assert_eq(&lines.join("\n"));
 }
