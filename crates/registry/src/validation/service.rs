@@ -13,12 +13,14 @@ mod ports;
 mod related;
 mod rules;
 mod stack;
+mod status;
 
 use api::{FieldError, Path, names};
 use schema::{Dom, Ref};
 
 pub(crate) use allocate::allocate;
-pub(crate) use rules::{validate_create, validate_status, validate_update};
+pub(crate) use rules::{validate_create, validate_update};
+pub(crate) use status::validate_status;
 
 use super::{Errors, required};
 use crate::edit::{get, items, keep, map};
