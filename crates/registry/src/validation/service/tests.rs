@@ -681,8 +681,8 @@ fn node_ports() {
                     r#"{"name":"c","port":82,"nodePort":30087},{"name":"d","port":83,"nodePort":30087}"#
                 )
             ),
-            &format!(r#"PUT {{"type":"ClusterIP","ports":[{{"port":82}}]}}"#),
-            &format!(r#"PUT {{"type":"ClusterIP","ports":[{{"port":82,"nodePort":30001}}]}}"#),
+            r#"PUT {"type":"ClusterIP","ports":[{"port":82}]}"#,
+            r#"PUT {"type":"ClusterIP","ports":[{"port":82,"nodePort":30001}]}"#,
         ],
         expect![[r#"
             NodePort 10.0.0.17 [10.0.0.17] [IPv4] SingleStack node=30086 node=30087
