@@ -87,7 +87,8 @@ pub(crate) fn stored(
 ) -> Response {
     let accepted = shape.accepted;
     if accepted.form == Form::Plain && accepted.encoding == Encoding::Json {
-        let mut parts = object::json(resource, view, value, revision, false);
+        let mut parts = Vec::with_capacity(3);
+        object::json(resource, view, value, revision, &mut parts);
         parts.push(Bytes::from_static(b"\n"));
         return bytes(code, "application/json", Body::slices(parts));
     }

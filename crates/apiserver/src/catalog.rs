@@ -2,9 +2,9 @@
 //!
 //! A catalog is immutable; a changed definition makes a new one that replaces it as a whole.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::{Equivalent, HashMap};
 use registry::{RESOURCES, Resource, View};
 
 /// A resource with one of its views.
@@ -25,6 +25,16 @@ impl Served {
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) versions: Vec<String>,
+}
+
+/// A key of the catalog that is not owned.
+#[derive(Hash)]
+struct Asked<'a>(&'a str, &'a str, &'a str);
+
+impl Equivalent<(String, String, String)> for Asked<'_> {
+    fn equivalent(&self, key: &(String, String, String)) -> bool {
+        self.0 == key.0 && self.1 == key.1 && self.2 == key.2
+    }
 }
 
 /// All that is served.
@@ -120,8 +130,8 @@ impl Catalog {
 
     /// The resource of that name.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Served> {
-        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        self.by_name.get(&key).cloned()
+        let asked = Asked(group, version, plural);
+        self.by_name.get(&asked).cloned()
     }
 
     /// Groups in order.

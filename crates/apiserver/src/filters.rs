@@ -152,12 +152,14 @@ pub(crate) fn wants_gzip(request: &Request) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AsIs;
 
-/// Compresses a large answer whose size is known.
-pub(crate) async fn gzip(response: Response) -> Response {
+/// Whether an answer is worth compressing: its size is known and it is ours.
+pub(crate) fn is_large(response: &Response) -> bool {
     let foreign = response.extensions().get::<AsIs>().is_some();
-    if foreign || response.body().len().is_none_or(|len| len < GZIP_FROM) {
-        return response;
-    }
+    !foreign && response.body().len().is_some_and(|len| len >= GZIP_FROM)
+}
+
+/// Compresses an answer.
+pub(crate) async fn gzip(response: Response) -> Response {
     let (mut parts, mut body) = response.into_parts();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
     while let Some(chunk) = body.next().await {

@@ -19,6 +19,7 @@ mod discovery;
 mod filters;
 mod flight;
 mod follow;
+mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 mod headers;

@@ -65,34 +65,31 @@ pub(crate) fn accept(
     objects: bool,
     discovery: bool,
 ) -> Result<Accepted, Status> {
-    let mut wanted: Vec<(u32, usize, String)> = Vec::new();
-    for value in headers.get_all(http::header::ACCEPT) {
-        let Ok(value) = value.to_str() else { continue };
-        for part in value.split(',') {
-            let quality = part
-                .split(';')
-                .filter_map(|p| p.trim().strip_prefix("q="))
-                .filter_map(|q| q.parse::<f32>().ok())
-                .next()
-                .unwrap_or(1.0);
-            // f32 in 0..=1 to a sortable number
-            let quality = (quality.clamp(0.0, 1.0) * 1000.0).round() as u32;
-            wanted.push((quality, wanted.len(), part.trim().to_owned()));
+    let mut best: Option<(u32, Accepted)> = None;
+    let mut any = false;
+    let values = headers.get_all(http::header::ACCEPT).iter();
+    let clauses = values.filter_map(|value| value.to_str().ok());
+    for clause in clauses.flat_map(|value| value.split(',')) {
+        any = true;
+        let quality = clause
+            .split(';')
+            .filter_map(|p| p.trim().strip_prefix("q="))
+            .find_map(|q| q.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        // f32 in 0..=1 to a sortable number
+        let quality = (quality.clamp(0.0, 1.0) * 1000.0).round() as u32;
+        // Of equals the first.
+        if best.as_ref().is_none_or(|(other, _)| quality > *other)
+            && let Some(accepted) = one(clause.trim(), objects, discovery)
+        {
+            best = Some((quality, accepted));
         }
     }
-    if wanted.is_empty() {
-        return Ok(Accepted::JSON);
+    match best {
+        Some((_, accepted)) => Ok(accepted),
+        None if any => Err(Status::not_acceptable(&ALL)),
+        None => Ok(Accepted::JSON),
     }
-    wanted.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut refused = false;
-    for (_, _, clause) in &wanted {
-        match one(clause, objects, discovery) {
-            Some(accepted) => return Ok(accepted),
-            None => refused = true,
-        }
-    }
-    base::always!(refused, "no clause was looked at");
-    Err(Status::not_acceptable(&ALL))
 }
 
 /// Whether some clause names an encoding of ours, whatever form it wants in it.

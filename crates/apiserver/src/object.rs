@@ -3,7 +3,7 @@
 //! Stored is `{"metadata":{"name":"a",…},…}`; served is the same buffer behind a head that adds
 //! kind, apiVersion and resourceVersion, so that a read copies nothing but the head.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use registry::{Resource, View};
 use schema::Dom;
 
@@ -29,47 +29,59 @@ pub(crate) fn key(root: &str, prefix: &str, namespace: &str, name: &str) -> Byte
     Bytes::from(key)
 }
 
-/// The served JSON of a stored object in the stored view, as slices.
-pub(crate) fn splice(head: &Head, revision: u64, stored: &Bytes) -> [Bytes; 2] {
+/// Writes metadata's beginning with the revision; the part of `stored` that is served behind it as
+/// it is.
+fn splice(revision: u64, stored: &Bytes, text: &mut impl BufMut) -> Bytes {
     let rest = stored.slice(START.len().min(stored.len())..);
-    let mut text = Vec::with_capacity(head.text.len() + 40);
-    text.extend_from_slice(&head.text);
-    text.extend_from_slice(b"\"metadata\":{\"resourceVersion\":\"");
-    text.extend_from_slice(revision.to_string().as_bytes());
-    text.push(b'"');
+    text.put_slice(b"\"metadata\":{\"resourceVersion\":\"");
+    text.put_slice(Digits::of(revision).as_bytes());
+    text.put_u8(b'"');
     if !rest.starts_with(b"}") {
-        text.push(b',');
+        text.put_u8(b',');
     }
-    [Bytes::from(text), rest]
+    rest
 }
 
-/// `{"kind":"Pod","apiVersion":"v1",`, or `{` inside lists.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    text: Vec<u8>,
+/// A number as text, without an allocation.
+struct Digits {
+    bytes: [u8; 20],
+    from: usize,
 }
 
-impl Head {
-    pub(crate) fn of(resource: &Resource, view: &View) -> Head {
-        let text = format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
-            resource.kind,
-            view.api_version()
-        );
-        Head {
-            text: text.into_bytes(),
+impl Digits {
+    fn of(mut number: u64) -> Digits {
+        let (mut bytes, mut from) = ([b'0'; 20], 20);
+        while number > 0 || from == 20 {
+            from -= 1;
+            bytes[from] += u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
         }
+        Digits { bytes, from }
     }
 
-    /// Items of built-in lists have no kind.
-    pub(crate) fn of_item(resource: &Resource, view: &View) -> Head {
-        match view.types {
-            registry::Types::Builtin => Head {
-                text: b"{".to_vec(),
-            },
-            registry::Types::Custom(..) => Head::of(resource, view),
-        }
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.from..]
     }
+}
+
+/// Room for what `splice` writes, with a comma and a brace before it.
+const SPLICED: usize = 56;
+
+/// `{"kind":"Pod","apiVersion":"v1",`.
+fn put_kind(resource: &Resource, view: &View, text: &mut impl BufMut) {
+    text.put_slice(b"{\"kind\":\"");
+    text.put_slice(resource.kind.as_bytes());
+    text.put_slice(b"\",\"apiVersion\":\"");
+    if !view.group.is_empty() {
+        text.put_slice(view.group.as_bytes());
+        text.put_u8(b'/');
+    }
+    text.put_slice(view.version.as_bytes());
+    text.put_slice(b"\",");
+}
+
+fn room(resource: &Resource, view: &View) -> usize {
+    SPLICED + 32 + resource.kind.len() + view.group.len() + view.version.len()
 }
 
 /// A stored object as a document in the stored view, with its resourceVersion.
@@ -112,26 +124,79 @@ pub(crate) fn to_view(resource: &Resource, view: &View, dom: &mut Dom) {
     dom.set_str(root, "apiVersion", &view.api_version());
 }
 
-/// The served JSON of an object in a view.
+/// Whether a view serves what is stored as it is.
+fn is_spliced(resource: &Resource, view: &View) -> bool {
+    view.convert.is_none() && resource.definition.is_none()
+}
+
+/// The served JSON of an object in a view, as slices behind those that are there.
 pub(crate) fn json(
     resource: &Resource,
     view: &View,
     stored: &Bytes,
     revision: u64,
-    item: bool,
-) -> Vec<Bytes> {
-    if view.convert.is_none() && resource.definition.is_none() {
-        let head = if item {
-            Head::of_item(resource, view)
-        } else {
-            Head::of(resource, view)
-        };
-        return splice(&head, revision, stored).to_vec();
+    parts: &mut Vec<Bytes>,
+) {
+    if is_spliced(resource, view) {
+        let mut text = BytesMut::with_capacity(room(resource, view));
+        put_kind(resource, view, &mut text);
+        let rest = splice(revision, stored, &mut text);
+        parts.extend([text.freeze(), rest]);
+        return;
     }
-    let dom = load(resource, view, stored, revision);
-    vec![Bytes::from(codec::to_json(
-        codec::type_of(view, &resource.kind),
-        &dom,
-        dom.root(),
-    ))]
+    parts.push(Bytes::from(converted(resource, view, stored, revision)));
 }
+
+/// The same behind other text, in one buffer.
+pub(crate) fn write_json(
+    resource: &Resource,
+    view: &View,
+    stored: &Bytes,
+    revision: u64,
+    out: &mut Vec<u8>,
+) {
+    if is_spliced(resource, view) {
+        put_kind(resource, view, out);
+        let rest = splice(revision, stored, out);
+        out.extend_from_slice(&rest);
+    } else {
+        out.extend_from_slice(&converted(resource, view, stored, revision));
+    }
+}
+
+/// The items of a list with commas between, as slices: what is added to all of them stands in one
+/// buffer. Those of built-in lists have no kind.
+pub(crate) fn items<'a>(
+    resource: &Resource,
+    view: &View,
+    stored: impl ExactSizeIterator<Item = (&'a Bytes, u64)>,
+    parts: &mut Vec<Bytes>,
+) {
+    let spliced = is_spliced(resource, view);
+    let mut text = BytesMut::new();
+    if spliced {
+        text.reserve(stored.len() * SPLICED);
+        parts.reserve(2 * stored.len() + 1);
+    }
+    for (index, (stored, revision)) in stored.enumerate() {
+        if index > 0 {
+            text.put_u8(b',');
+        }
+        if spliced {
+            text.put_u8(b'{');
+            let rest = splice(revision, stored, &mut text);
+            parts.extend([text.split().freeze(), rest]);
+        } else {
+            let json = converted(resource, view, stored, revision);
+            parts.extend([text.split().freeze(), Bytes::from(json)]);
+        }
+    }
+}
+
+fn converted(resource: &Resource, view: &View, stored: &[u8], revision: u64) -> Vec<u8> {
+    let dom = load(resource, view, stored, revision);
+    codec::to_json(codec::type_of(view, &resource.kind), &dom, dom.root())
+}
+
+#[cfg(test)]
+mod tests;

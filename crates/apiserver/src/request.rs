@@ -53,6 +53,9 @@ pub fn query(text: &str) -> Query {
 
 /// Undoes percent and plus.
 pub fn unescape(text: &str) -> String {
+    if !text.contains(['%', '+']) {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(text.len());
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -87,7 +90,10 @@ impl RequestInfo {
         let mut parts: Vec<String> = path
             .trim_matches('/')
             .split('/')
-            .map(|p| unescape(&p.replace('+', "%2B")))
+            .map(|part| match part.contains('+') {
+                true => unescape(&part.replace('+', "%2B")),
+                false => unescape(part),
+            })
             .collect();
         let first = parts.first().map(String::as_str);
         match first {

@@ -19,6 +19,7 @@ use crate::admission::{Hooks, Policies};
 use crate::aggregation::{Aggregation, Order};
 use crate::catalog::Catalog;
 use crate::flight::Flight;
+use crate::frames::Frames;
 use crate::lookup::StoreLookup;
 use crate::negotiate::{self, Accepted, Form};
 use crate::outbound::Outbound;
@@ -114,6 +115,7 @@ pub struct Server {
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) outbound: Outbound,
     pub(crate) aggregation: Aggregation,
+    pub(crate) frames: Frames,
     flight: Flight,
     authenticator: ArcSwap<Option<Arc<dyn Authenticator>>>,
     authorizer: Shared<dyn Authorizer>,
@@ -145,6 +147,7 @@ impl Server {
             policies: ArcSwap::from_pointee(Policies::default()),
             outbound: Outbound::new(lookup.clone(), identity),
             aggregation: Aggregation::default(),
+            frames: Frames::default(),
             flight: Flight::default(),
             lookup,
             authenticator: ArcSwap::from_pointee(None),
@@ -238,9 +241,9 @@ impl Server {
         )
     }
 
-    async fn who(&self, request: &Request) -> Result<UserInfo, Status> {
-        if let Some(user) = request.extensions().get::<UserInfo>() {
-            return Ok(user.clone());
+    async fn who(&self, request: &mut Request) -> Result<UserInfo, Status> {
+        if let Some(user) = request.extensions_mut().remove::<UserInfo>() {
+            return Ok(user);
         }
         let Some(authenticator) = &**self.authenticator.load() else {
             return Ok(anonymous());
@@ -293,15 +296,15 @@ impl Server {
                 answer::status(&status, &Accepted::JSON)
             }
         };
-        if gzip {
-            filters::gzip(response).await
+        if gzip && filters::is_large(&response) {
+            Box::pin(filters::gzip(response)).await
         } else {
             response
         }
     }
 
-    async fn route(self: Arc<Self>, request: Request) -> Result<Response, Status> {
-        let mut user = self.who(&request).await?;
+    async fn route(self: Arc<Self>, mut request: Request) -> Result<Response, Status> {
+        let mut user = self.who(&mut request).await?;
         let query = request::query(request.uri().query().unwrap_or_default());
         let path = request.uri().path().to_owned();
         let info = RequestInfo::parse(request.method().as_str(), &path, &query);
@@ -319,7 +322,7 @@ impl Server {
         if let Some(service) = services.of_path(&path) {
             // The server behind counts its own requests.
             drop(seat);
-            return Ok(aggregation::run(&self, service, &user, request).await);
+            return Ok(Box::pin(aggregation::run(&self, service, &user, request)).await);
         }
         if info.is_resource {
             let catalog = self.catalog.load_full();
@@ -345,7 +348,7 @@ impl Server {
         if let Some(rest) = path.strip_prefix("/openapi/v3/")
             && let Some(service) = services.of_path(rest)
         {
-            return Ok(aggregation::run(&self, service, &user, request).await);
+            return Ok(Box::pin(aggregation::run(&self, service, &user, request)).await);
         }
         self.other(&request, &path, &query)
     }

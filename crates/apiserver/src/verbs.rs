@@ -270,7 +270,7 @@ impl Call {
         use registry::Verb;
         let info = &self.info;
         if !info.subresource.is_empty() {
-            return subresource::run(self, request).await;
+            return Box::pin(subresource::run(self, request)).await;
         }
         if self.resource().is_namespaced()
             && info.namespace.is_empty()
@@ -309,8 +309,9 @@ impl Call {
             return Err(Status::method_not_allowed());
         }
         if !self.resource().is_stored() {
-            return subresource::review(self, request).await;
+            return Box::pin(subresource::review(self, request)).await;
         }
+        // What a read does not need is not part of every request's future.
         match verb {
             Verb::Get => {
                 self.preconditions_of_get()?;
@@ -318,20 +319,20 @@ impl Call {
                 self.show(200, &stored).await
             }
             Verb::List => self.list().await,
-            Verb::Watch => self.watch().await,
+            Verb::Watch => Box::pin(self.watch()).await,
             Verb::Create => {
                 let encoding = negotiate::content_type(request.headers())?;
                 let body = body_of(request).await?;
-                self.create(encoding, &body).await
+                Box::pin(self.create(encoding, &body)).await
             }
             Verb::Update => {
                 let encoding = negotiate::content_type(request.headers())?;
                 let body = body_of(request).await?;
-                self.put(encoding, &body, "").await
+                Box::pin(self.put(encoding, &body, "")).await
             }
-            Verb::Patch => self.patch(request, "").await,
-            Verb::Delete => self.delete(request).await,
-            Verb::DeleteCollection => self.delete_collection(request).await,
+            Verb::Patch => Box::pin(self.patch(request, "")).await,
+            Verb::Delete => Box::pin(self.delete(request)).await,
+            Verb::DeleteCollection => Box::pin(self.delete_collection(request)).await,
         }
     }
 

@@ -90,6 +90,18 @@ impl Call {
         new: Option<&mut Dom>,
         again: &(dyn Fn(&mut Dom) -> Result<(), Status> + Sync),
     ) -> Result<(), Status> {
+        if !self.server.has_hooks() {
+            return Ok(());
+        }
+        Box::pin(self.ask_to_mutate(subject, new, again)).await
+    }
+
+    async fn ask_to_mutate(
+        &self,
+        subject: &Subject<'_>,
+        new: Option<&mut Dom>,
+        again: &(dyn Fn(&mut Dom) -> Result<(), Status> + Sync),
+    ) -> Result<(), Status> {
         let hooks = self.server.hooks.load_full();
         let policies = self.server.policies.load_full();
         if hooks.mutating.is_empty() && policies.mutating.is_empty()
@@ -173,6 +185,13 @@ impl Call {
         subject: &Subject<'_>,
         new: Option<&Dom>,
     ) -> Result<(), Status> {
+        if !self.server.has_hooks() {
+            return Ok(());
+        }
+        Box::pin(self.ask_to_approve(subject, new)).await
+    }
+
+    async fn ask_to_approve(&self, subject: &Subject<'_>, new: Option<&Dom>) -> Result<(), Status> {
         let hooks = self.server.hooks.load_full();
         self.enforce(subject, new).await?;
         if hooks.validating.is_empty() || matching::exempt(&self.asked(subject)) {

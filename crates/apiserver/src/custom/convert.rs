@@ -65,7 +65,7 @@ impl Call {
         if !self.converts() {
             return Ok(value.clone());
         }
-        let mut values = self.translate(vec![value.clone()]).await?;
+        let mut values = Box::pin(self.translate(vec![value.clone()])).await?;
         Ok(values.pop().unwrap_or_default())
     }
 
@@ -75,7 +75,8 @@ impl Call {
             return Ok(items);
         }
         let values = items.iter().map(|kv| kv.value.clone()).collect();
-        for (kv, value) in items.iter_mut().zip(self.translate(values).await?) {
+        let values = Box::pin(self.translate(values)).await?;
+        for (kv, value) in items.iter_mut().zip(values) {
             kv.value = value;
         }
         Ok(items)
@@ -100,7 +101,7 @@ impl Call {
         if !self.converts() || view.version == stored.version {
             return Ok(dom);
         }
-        self.between(dom, view, stored).await
+        Box::pin(self.between(dom, view, stored)).await
     }
 
     /// An object of one version as another has it.

@@ -173,18 +173,9 @@ impl Call {
         let (resource, view) = (self.resource(), self.view());
         let head = self.head(selected, &resource.list_kind, &view.api_version());
         let mut parts = vec![Bytes::from(head)];
-        for (index, kv) in selected.items.iter().enumerate() {
-            if index > 0 {
-                parts.push(Bytes::from_static(b","));
-            }
-            parts.extend(object::json(
-                resource,
-                view,
-                &kv.value,
-                kv.mod_revision.0,
-                true,
-            ));
-        }
+        let stored = selected.items.iter();
+        let stored = stored.map(|kv| (&kv.value, kv.mod_revision.0));
+        object::items(resource, view, stored, &mut parts);
         parts.push(Bytes::from_static(b"]}\n"));
         if self.accepted.encoding == Encoding::Yaml
             && let Ok(dom) = Dom::parse_json(&parts.concat())

@@ -21,6 +21,7 @@ use transport::{Body, BodySender, Response};
 
 use super::selection::Selection;
 use super::{Call, store_error};
+use crate::frames::Label;
 use crate::negotiate::{Encoding, Form};
 use crate::options::ListOptions;
 use crate::{answer, object, table};
@@ -89,6 +90,13 @@ impl Call {
             .timeout_seconds
             .unwrap_or_else(|| SECONDS + self.server.below(SECONDS));
         let shutdown = self.server.config.shutdown.clone();
+        let label = Label {
+            key: Bytes::new(),
+            revision: 0,
+            word: "",
+            gvk: self.resource().gvk(self.view()),
+            protobuf: self.accepted.encoding == Encoding::Protobuf,
+        };
         let stream = Stream {
             selection: Selection::new(self.resource(), &options),
             call: self,
@@ -96,6 +104,7 @@ impl Call {
             sender,
             columns_sent: false,
             revision: from,
+            label,
         };
         let shut = shutdown.clone();
         // The task ends with its reader, its time or the server.
@@ -121,6 +130,8 @@ struct Stream {
     sender: BodySender,
     columns_sent: bool,
     revision: u64,
+    /// Of the frame that is asked for last.
+    label: Label,
 }
 
 impl Stream {
@@ -195,33 +206,23 @@ impl Stream {
             |kv: &store::KeyValue| everything || self.selection.has(&self.call, &kv.value);
         let is = event.kind == EventKind::Put && selected(&event.kv);
         let was = event.prev.as_ref().is_some_and(selected);
-        let (word, value) = match (was, is) {
+        let (word, kv) = match (was, is) {
             (false, false) => return true,
-            (false, true) => ("ADDED", event.kv.value.clone()),
-            (true, true) => ("MODIFIED", event.kv.value.clone()),
+            (false, true) => ("ADDED", &event.kv),
+            (true, true) => ("MODIFIED", &event.kv),
             (true, false) => match (&event.kind, &event.prev) {
                 // Left the selection: as it is now; gone: as it was.
-                (EventKind::Put, _) => ("DELETED", event.kv.value.clone()),
-                (_, Some(prev)) => ("DELETED", prev.value.clone()),
+                (EventKind::Put, _) => ("DELETED", &event.kv),
+                (_, Some(prev)) => ("DELETED", prev),
                 _ => return true,
             },
         };
-        self.send(word, &value, revision).await
+        self.pass_on(word, kv, revision).await
     }
 
     async fn send(&mut self, word: &str, value: &Bytes, revision: u64) -> bool {
         let call = &self.call;
         let (resource, view) = (call.resource(), call.view());
-        let plain = call.accepted.form == Form::Plain;
-        if plain && call.accepted.encoding != Encoding::Protobuf {
-            let mut frame = Vec::with_capacity(value.len() + 160);
-            frame.extend_from_slice(format!(r#"{{"type":"{word}","object":"#).as_bytes());
-            for part in object::json(resource, view, value, revision, false) {
-                frame.extend_from_slice(&part);
-            }
-            frame.extend_from_slice(b"}\n");
-            return self.sender.send(Bytes::from(frame)).await;
-        }
         match &call.accepted.form {
             Form::Table(version) => {
                 let dom = call.for_table(value, revision);
@@ -239,26 +240,55 @@ impl Stream {
                 let partial = table::partial(&dom, version, "PartialObjectMetadata");
                 self.document(word, &partial).await
             }
-            _ => {
-                let dom = object::load(resource, view, value, revision);
-                self.document(word, &dom).await
-            }
+            _ => self.sender.send(self.frame(word, value, revision)).await,
         }
     }
 
-    /// An event whose object says its kind.
+    /// The same of a change, whose frame others may have made.
+    async fn pass_on(&mut self, word: &'static str, kv: &store::KeyValue, revision: u64) -> bool {
+        if self.call.accepted.form != Form::Plain || !self.call.speaks_protobuf() {
+            return self.send(word, &kv.value, revision).await;
+        }
+        self.label.key = kv.key.clone();
+        self.label.revision = revision;
+        self.label.word = word;
+        let make = || self.frame(word, &kv.value, revision);
+        let frame = self.call.server.frames.get(&self.label, make);
+        self.sender.send(frame).await
+    }
+
+    /// An event with the object itself.
+    fn frame(&self, word: &str, value: &Bytes, revision: u64) -> Bytes {
+        let (resource, view) = (self.call.resource(), self.call.view());
+        if self.call.accepted.encoding == Encoding::Protobuf {
+            let dom = object::load(resource, view, value, revision);
+            return self.framed(word, &dom);
+        }
+        let mut frame = Vec::with_capacity(value.len() + 256);
+        frame.extend_from_slice(b"{\"type\":\"");
+        frame.extend_from_slice(word.as_bytes());
+        frame.extend_from_slice(b"\",\"object\":");
+        object::write_json(resource, view, value, revision, &mut frame);
+        frame.extend_from_slice(b"}\n");
+        Bytes::from(frame)
+    }
+
     async fn document(&self, word: &str, dom: &Dom) -> bool {
+        self.sender.send(self.framed(word, dom)).await
+    }
+
+    /// An event whose object says its kind.
+    fn framed(&self, word: &str, dom: &Dom) -> Bytes {
         if self.call.accepted.encoding == Encoding::Protobuf
             && self.call.speaks_protobuf()
             && let Ok(wire) = schema::protobuf::to_wire(schema::builtin(), dom, dom.root())
         {
-            let frame = schema::protobuf::watch_frame(word, &wire);
-            return self.sender.send(Bytes::from(frame)).await;
+            return Bytes::from(schema::protobuf::watch_frame(word, &wire));
         }
         let mut frame = format!(r#"{{"type":"{word}","object":"#).into_bytes();
         frame.extend_from_slice(&answer::json_of(dom));
         frame.extend_from_slice(b"}\n");
-        self.sender.send(Bytes::from(frame)).await
+        Bytes::from(frame)
     }
 
     async fn bookmark(&self, end: bool) -> bool {
