@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
         &["condition met"],
     ),
     step("kubectl top nodes", "kubectl top nodes", &["CPU(cores)"]),
+    step(
+        "kubectl top pods, with their containers",
+        "kubectl top pods --containers -n kube-system",
+        &["CPU(cores)", "metrics-server-"],
+    ),
 ];
 
 pub(super) fn run(setting: &Setting) -> Result<Vec<Check>> {
