@@ -11,7 +11,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 GOFLAGS_UPSTREAM := -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
-.PHONY: help run release check test bench faults kubectl packages conformance clients clients-packages clean scenarios simulate differential fuzz fuzz-corpus vm-test vm-packages leaks profile
+.PHONY: help run release check test bench faults kubectl suite packages conformance clients clients-packages clean scenarios simulate differential fuzz fuzz-corpus vm-test vm-packages leaks profile
 
 help:
 	@echo "make run    build the release binary, start a local cluster, deploy the demo"
@@ -43,14 +43,24 @@ check: packages
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
 
-# Upstream's client, from its module.
+# Upstream's client and its suite, from their module.
 kubectl: .build/kubectl
+suite: .build/kubectl .build/ginkgo .build/e2e.test
 .build/kubectl: tests/conformance/go.mod tests/conformance/go.sum
 	@mkdir -p .build
-	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../.build/kubectl k8s.io/kubernetes/cmd/kubectl
+	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../$@ k8s.io/kubernetes/cmd/kubectl
+.build/ginkgo: tests/conformance/go.mod tests/conformance/go.sum
+	@mkdir -p .build
+	cd tests/conformance && CGO_ENABLED=0 go build -mod=readonly -ldflags "-s -w" -o ../../$@ github.com/onsi/ginkgo/v2/ginkgo
+.build/e2e.test: tests/conformance/go.mod tests/conformance/go.sum
+	@mkdir -p .build
+	cd tests/conformance && CGO_ENABLED=0 go test -c -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../$@ k8s.io/kubernetes/test/e2e
 
+# Where minutes are left after all else, the rotating part of upstream's suite fills them; with names of
+# stages only those: make test [MINUTES=25] [STAGES="lints unit-tests"]
+MINUTES ?= 25
 test:
-	.ci/run
+	CI_MINUTES=$(MINUTES) .ci/stages $(STAGES)
 
 # Upstream's control plane, for the side by side.
 UPSTREAM := .build/etcd .build/kube-apiserver .build/kube-controller-manager .build/kube-scheduler
@@ -83,10 +93,11 @@ differential: packages $(UPSTREAM)
 NODES ?= 2
 PROCS ?= 4
 conformance: packages
-	.ci/run packages
+	.ci/stages packages
 	$(STATIC) cargo build --profile ci --target $(HOST) -p transom -p xtask
-	$(if $(filter 0,$(NODES)),,.ci/run images)
-	PATH="$$(.ci/go):$$PATH" $(TARGET)/ci/xtask conformance --build --page
+	$(if $(filter 0,$(NODES)),,.ci/stages images)
+	PATH="$$(.ci/go):$$PATH" $(MAKE) suite
+	$(TARGET)/ci/xtask conformance --specs --page
 	$(SUDO) TRANSOM_BIN=$(CURDIR)/$(TARGET)/ci/transom $(TARGET)/ci/xtask conformance --record \
 	  --nodes $(NODES) --procs $(PROCS) $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)')
 

@@ -47,8 +47,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
         .context("the workspace's folder")?;
     let options = options::parse(arguments, root)?;
     let files = Files::of(root);
-    if options.build {
-        suite::build(&root.join("tests/conformance"), &options.binaries)?;
+    if options.specs {
         files.write_specs(&suite::specs(&options.binaries)?)?;
     }
     match &options.task {

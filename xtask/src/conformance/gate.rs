@@ -17,6 +17,8 @@ use crate::tool::say;
 
 /// Of the core's specs: with the cluster's start and end it stays below eight minutes.
 const CORE: Duration = Duration::from_secs(400);
+/// What the core gets of a budget that is smaller.
+const LEAST_CORE: Duration = Duration::from_secs(100);
 /// A slow machine shows in the seconds, not in verdicts that never come.
 const CORE_LIMIT: Duration = Duration::from_secs(1800);
 /// What one more call of the suite and the end of a run need beside the specs.
@@ -44,7 +46,7 @@ pub(super) struct Verdict {
     rotating_seconds: u64,
 }
 
-/// `budget` is for all of it; the core runs whatever it is.
+/// `budget` is for all of it; with little the core is smaller, and never less than its least.
 pub(super) fn run(
     ledger: &Ledger,
     commit: &str,
@@ -53,7 +55,7 @@ pub(super) fn run(
     runner: &Runner<'_>,
 ) -> Result<Verdict> {
     let start = Instant::now();
-    let core = select::core(ledger, CORE, procs);
+    let core = select::core(ledger, budget.clamp(LEAST_CORE, CORE), procs);
     ensure!(!core.is_empty(), "the ledger holds no steady spec");
     let full = ledger.full_runs().len();
     if full < FULL_RUNS {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-const KNOWN: &str = "--build, --record, --gate SECONDS, --report FOLDER, --page, --kubeconfig, \
+const KNOWN: &str = "--specs, --record, --gate SECONDS, --report FOLDER, --page, --kubeconfig, \
     --binaries, --list, --filter, --focus, --skip, --focus-file, --nodes, --procs, --timeout";
 
 /// What to run, and against what.
 pub(super) struct Options {
     pub(super) task: Task,
-    pub(super) build: bool,
+    /// Write down what specs the suite has.
+    pub(super) specs: bool,
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) binaries: PathBuf,
     /// Specs of which all must pass.
@@ -40,7 +41,7 @@ pub(super) enum Task {
 pub(super) fn parse(mut arguments: impl Iterator<Item = String>, root: &Path) -> Result<Options> {
     let mut options = Options {
         task: Task::Run,
-        build: false,
+        specs: false,
         kubeconfig: None,
         binaries: root.join(".build"),
         list: None,
@@ -58,7 +59,7 @@ pub(super) fn parse(mut arguments: impl Iterator<Item = String>, root: &Path) ->
                 .with_context(|| format!("{argument} needs a value"))
         };
         match argument.as_str() {
-            "--build" => options.build = true,
+            "--specs" => options.specs = true,
             "--record" => options.record = true,
             "--gate" => options.task = Task::Gate(value()?.parse().context("--gate")?),
             "--report" => options.task = Task::Report(PathBuf::from(value()?)),

@@ -1,4 +1,4 @@
-//! Upstream's programs: how they are built and how the suite is run.
+//! Upstream's programs, which `make suite` builds: how the suite is run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,61 +16,15 @@ use super::outcome::{Outcome, merge, of_log, of_report};
 use super::table;
 use crate::tool::{command, say};
 
-const VERSION: &str = "v1.36.3";
 /// Past its own timeout ginkgo cleans up and reports; a process that hangs does neither.
 const GRACE: Duration = Duration::from_secs(120);
-
-pub(super) fn build(module: &Path, binaries: &Path) -> Result<()> {
-    fs::create_dir_all(binaries)?;
-    let mut flags = "-s -w".to_owned();
-    for package in [
-        "k8s.io/component-base/version",
-        "k8s.io/client-go/pkg/version",
-    ] {
-        for (name, value) in [
-            ("gitVersion", VERSION),
-            ("gitMajor", "1"),
-            ("gitMinor", "36"),
-        ] {
-            flags.push_str(&format!(" -X {package}.{name}={value}"));
-        }
-    }
-    let steps: [(&[&str], &str, &str); 3] = [
-        (&["build"], "kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-        (&["build"], "ginkgo", "github.com/onsi/ginkgo/v2/ginkgo"),
-        (&["test", "-c"], "e2e.test", "k8s.io/kubernetes/test/e2e"),
-    ];
-    for (verb, name, package) in steps {
-        let output = binaries.join(name);
-        if is_fresh(&output, &module.join("go.mod")) {
-            continue;
-        }
-        say(&format!("building {name}"));
-        let status = command("go", module)
-            .env("CGO_ENABLED", "0")
-            .args(verb)
-            .args(["-mod=readonly", "-ldflags", &flags, "-o"])
-            .arg(&output)
-            .arg(package)
-            .status()
-            .context("run go: install Go 1.26")?;
-        ensure!(status.success(), "go {} {package} failed", verb.join(" "));
-    }
-    Ok(())
-}
-
-/// Is it there, and not older than what it is made from?
-fn is_fresh(output: &Path, source: &Path) -> bool {
-    let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    matches!((time(output), time(source)), (Some(output), Some(source)) if output >= source)
-}
 
 /// The names of all Conformance specs, sorted, a line each.
 pub(super) fn specs(binaries: &Path) -> Result<String> {
     let output = command(binaries.join("e2e.test"), binaries)
         .arg("--list-tests")
         .output()
-        .context("run e2e.test")?;
+        .context("run e2e.test: `make suite` builds it")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut found: Vec<&str> = text
         .lines()
@@ -199,7 +153,7 @@ async fn watch(ginkgo: std::process::Command, limit: Duration) -> Result<(ExitSt
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .context("run ginkgo: build it with --build")?;
+        .context("run ginkgo: `make suite` builds it")?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let group = id.and_then(Pid::from_raw).context("ginkgo's process id")?;
     let mut interrupt = signal(SignalKind::interrupt())?;
