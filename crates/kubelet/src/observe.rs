@@ -33,7 +33,7 @@ pub(crate) async fn observe(runtime: &dyn RuntimeService, uid: &str) -> Result<O
             addresses: Vec::new(),
         });
     }
-    found.sort_by_key(|sandbox| std::cmp::Reverse((sandbox.created_at, sandbox.attempt)));
+    newest_first(&mut found);
     let mut observed = Observed::default();
     let mut found = found.into_iter();
     if let Some(mut newest) = found.next() {
@@ -82,6 +82,12 @@ pub(crate) async fn observe(runtime: &dyn RuntimeService, uid: &str) -> Result<O
         .containers
         .sort_by_key(|container| std::cmp::Reverse((container.attempt, container.created_at)));
     Ok(observed)
+}
+
+/// By the number of the attempt: it counts up whatever the wall clock does. A clock that was set
+/// back makes a new sandbox older than the one it replaces.
+fn newest_first(sandboxes: &mut [Sandbox]) {
+    sandboxes.sort_by_key(|sandbox| std::cmp::Reverse((sandbox.attempt, sandbox.created_at)));
 }
 
 fn container(status: cri::ContainerStatus) -> Container {
@@ -136,4 +142,24 @@ fn nanoseconds(at: i64) -> Option<Timestamp> {
     (at > 0)
         .then(|| Timestamp::from_nanosecond(i128::from(at)).ok())
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The node lost power, and its clock was set back before the pod got a new sandbox. Taken for
+    /// the newest, the dead one would be replaced again and again.
+    #[test]
+    fn the_newest_sandbox_is_the_last_attempt() {
+        let sandbox = |attempt, second, ready| Sandbox {
+            attempt,
+            ready,
+            created_at: Timestamp::from_second(second).ok(),
+            ..Sandbox::default()
+        };
+        let mut found = [sandbox(0, 5000, false), sandbox(1, 1400, true)];
+        newest_first(&mut found);
+        assert!(found[0].ready);
+    }
 }

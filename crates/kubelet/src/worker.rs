@@ -9,6 +9,7 @@ mod image;
 mod probes;
 mod report;
 mod start;
+mod steps;
 mod stop;
 
 use std::collections::HashMap;
@@ -92,6 +93,7 @@ pub(crate) struct Worker {
     told: report::Told,
     /// The last steps ended containers only to start them anew.
     replacing: bool,
+    clock: steps::Steps,
     /// A sandbox that the runtime is making. It is waited for whatever happens to the pod
     /// meanwhile: the runtime finishes it, and what nobody has seen nobody removes.
     creating: Option<start::Creating>,
@@ -114,6 +116,7 @@ impl Worker {
             .collect();
         let verdicts = Arc::new(Mutex::new(HashMap::new()));
         let taken = counts_already(&object, &shared.taken);
+        let clock = steps::Steps::new(shared.clock.now());
         Self {
             key: object.key().clone(),
             uid: object.uid().to_owned(),
@@ -142,6 +145,7 @@ impl Worker {
             ),
             told: report::Told::default(),
             replacing: false,
+            clock,
             creating: None,
         }
     }
@@ -168,7 +172,7 @@ impl Worker {
                     let delay = jiff::SignedDuration::try_from(backoff.next_delay());
                     delay
                         .ok()
-                        .and_then(|delay| self.shared.clock.now().checked_add(delay).ok())
+                        .and_then(|delay| self.now().checked_add(delay).ok())
                 }
             };
             let mailbox = self.mailbox.clone();
@@ -195,7 +199,7 @@ impl Worker {
         let Some(mut pod) = PodSpec::read(&self.object) else {
             return Ok(Next::Done);
         };
-        let now = self.shared.clock.now();
+        let now = self.now();
         if let Some(deletion) = &mut pod.deletion {
             deletion.at = deadline(self.deadline, deletion, now);
             self.deadline = Some((deletion.grace_seconds, deletion.at));
@@ -265,6 +269,22 @@ impl Worker {
         // A signal that `changed` swallowed may have been about something else.
         self.mailbox.wake();
         Ok(Next::Again)
+    }
+
+    /// The wall clock. When it was set, this worker's own deadlines are set with it.
+    fn now(&mut self) -> Timestamp {
+        let now = self.shared.clock.now();
+        if let Some(by) = self.clock.seen(now) {
+            let waiting = self.known.waiting.values_mut();
+            let own = waiting
+                .filter_map(|waiting| waiting.retry_at.as_mut())
+                .chain(self.failed_pulls.values_mut().map(|pull| &mut pull.until))
+                .chain(self.told.revert_at_mut())
+                .chain(&mut self.refresh_at)
+                .chain(self.deadline.as_mut().map(|(_, at)| at));
+            own.for_each(|at| steps::shift(at, by));
+        }
+        now
     }
 
     /// Takes the newest revision; true when the API no longer has this pod.
@@ -560,11 +580,7 @@ impl Worker {
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => {
                     tracing::warn!(pod = %self.key, err = %Chain(&error), "pod not deleted, retries");
-                    let at = self
-                        .shared
-                        .clock
-                        .now()
-                        .checked_add(jiff::SignedDuration::from_secs(1));
+                    let at = self.now().checked_add(jiff::SignedDuration::from_secs(1));
                     return Ok(Next::Wait(at.ok()));
                 }
             }

@@ -416,11 +416,10 @@ fn start(
     });
 }
 
+/// Not by times: the wall clock may have been set back since the sandbox was made.
 fn in_this_sandbox(container: &Container, observed: &Observed) -> bool {
-    match (&observed.sandbox, container.created_at) {
-        (Some(sandbox), Some(created)) => sandbox.created_at.is_none_or(|since| created >= since),
-        _ => false,
-    }
+    let sandbox = observed.sandbox.as_ref();
+    sandbox.is_some_and(|sandbox| sandbox.id == container.sandbox_id)
 }
 
 fn grace(pod: &PodSpec, spec: &ContainerSpec, reason: KillReason) -> i64 {

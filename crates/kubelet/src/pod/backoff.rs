@@ -38,7 +38,9 @@ impl CrashBackoff {
             return None;
         }
         let until = finished.checked_add(delay.current).ok()?;
-        (until > now).then_some((until, delay.current))
+        // Nobody ends in the future: the clock was set back since, and how long ago it ended is
+        // unknown. It has waited enough.
+        (until > now && finished <= now).then_some((until, delay.current))
     }
 
     /// A restart happens now: the next one waits longer.
@@ -56,5 +58,25 @@ impl CrashBackoff {
                 updated: now,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait_longer() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut backoff = CrashBackoff::default();
+        backoff.restarted("app", at(5000), at(5000));
+        let waits = |now| {
+            backoff
+                .waits("app", at(5010), at(now))
+                .map(|(until, _)| until)
+        };
+        assert_eq!(waits(5012), Some(at(5020)));
+        assert_eq!(waits(5020), None);
+        assert_eq!(waits(1400), None);
     }
 }

@@ -34,7 +34,7 @@ struct Wanted {
 #[derive(Debug)]
 pub(super) struct FailedPull {
     backoff: Backoff,
-    until: Timestamp,
+    pub(super) until: Timestamp,
     reason: String,
     message: String,
 }
@@ -167,8 +167,9 @@ impl Worker {
             }
             _ => {}
         }
+        let now = self.now();
         if let Some(earlier) = self.failed_pulls.get(name)
-            && earlier.until > self.shared.clock.now()
+            && earlier.until > now
         {
             let text = format!("Back-off pulling image {image:?}");
             let cause = match earlier.reason.as_str() {
@@ -296,7 +297,7 @@ impl Worker {
 
     /// Remembers a failure with a growing delay.
     fn wait(&mut self, key: &str, reason: &str, message: String) -> Waiting {
-        let now = self.shared.clock.now();
+        let now = self.now();
         let after = |delay: Duration| {
             let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
             now.checked_add(delay).unwrap_or(now)

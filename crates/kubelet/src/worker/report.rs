@@ -80,6 +80,11 @@ impl Told {
         self.revert_at = None;
     }
 
+    /// For a clock that was set.
+    pub(super) fn revert_at_mut(&mut self) -> Option<&mut Timestamp> {
+        self.revert_at.as_mut()
+    }
+
     /// When what others wrote is reverted.
     pub(super) fn revert_at(&self) -> Option<Timestamp> {
         self.revert_at

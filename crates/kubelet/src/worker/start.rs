@@ -167,7 +167,7 @@ impl Worker {
             return Ok(());
         }
         let path = field_path(spec);
-        let now = self.shared.clock.now();
+        let now = self.now();
         if let Some(last) = observed.newest(name) {
             let finished = last.finished_at.or(last.created_at).unwrap_or(now);
             self.known.backoff.restarted(name, finished, now);
@@ -441,7 +441,7 @@ impl Worker {
 
     fn hold_for(&mut self, name: &str, reason: &str, message: String) {
         let delay = SignedDuration::from_secs(CONFIG_RETRY_SECONDS);
-        let retry_at = self.shared.clock.now().checked_add(delay).ok();
+        let retry_at = self.now().checked_add(delay).ok();
         self.hold(
             name,
             Waiting {

@@ -93,8 +93,12 @@ fn plan_of(world: &str) -> String {
         if word.starts_with("sandbox") {
             observed.sandbox = Some(Sandbox {
                 id: "s".into(),
-                ready: word == "sandbox",
-                created_at: Some(at(0)),
+                ready: word != "sandbox-dead",
+                created_at: Some(at(if word == "sandbox-of-tomorrow" {
+                    86_400
+                } else {
+                    0
+                })),
                 ..Sandbox::default()
             });
             continue;
@@ -124,6 +128,7 @@ fn plan_of(world: &str) -> String {
             .unwrap_or((state, "0"));
         observed.containers.push(Container {
             id: format!("{name}-{attempt}"),
+            sandbox_id: "s".into(),
             name: name.into(),
             attempt: attempt.parse().unwrap(),
             state: match state {
@@ -264,6 +269,16 @@ fn a_deleted_pod_ends_in_order() {
         expect!["finish"],
     );
     check("deleted=0 main=a |", expect!["finish"]);
+}
+
+/// The clock was set back after the sandbox was made: what is in it is in it all the same.
+#[test]
+fn init_containers_run_once_whatever_the_clock_says() {
+    check("init=i main=a | sandbox-of-tomorrow i:running", expect![""]);
+    check(
+        "init=i main=a | sandbox-of-tomorrow i:exited(0)",
+        expect!["start a@0"],
+    );
 }
 
 #[test]
