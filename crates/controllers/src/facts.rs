@@ -4,7 +4,7 @@
 //! kind: readers give the facts and the bin that an object is found in (mostly its namespace).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use client::{Cache, Key, Object};
 use parking_lot::RwLock;
@@ -14,7 +14,9 @@ use crate::context::Context;
 /// A local table of facts, shared by all controllers that read the same. Cheap to clone.
 pub(crate) struct Facts<T> {
     state: Arc<RwLock<State<T>>>,
-    handlers: Arc<RwLock<Vec<StepHandler<T>>>>,
+    /// The informer holds them. Handlers hold tables, their own too: held here, they would hold
+    /// themselves, and nothing would be dropped when the controllers end.
+    handlers: Weak<RwLock<Vec<StepHandler<T>>>>,
     cache: Cache,
 }
 
@@ -68,7 +70,7 @@ impl<T: Send + Sync + 'static> Facts<T> {
                 bins: HashMap::new(),
             }));
             let handlers: Arc<RwLock<Vec<StepHandler<T>>>> = Arc::default();
-            let (table, listeners) = (state.clone(), handlers.clone());
+            let (table, told) = (state.clone(), Arc::downgrade(&handlers));
             let [group, version, resource] = gvr;
             let cache = context
                 .informers
@@ -76,7 +78,7 @@ impl<T: Send + Sync + 'static> Facts<T> {
                 .on_change(move |change| {
                     let key = change.key();
                     let new = change.new.as_deref().and_then(reader.read).map(Arc::new);
-                    let listeners = listeners.read();
+                    let listeners = handlers.read();
                     let old = table.write().put(key, new.clone(), reader.bin);
                     if old.is_some() || new.is_some() {
                         let step = Step { key, old, new };
@@ -86,7 +88,7 @@ impl<T: Send + Sync + 'static> Facts<T> {
                 .cache();
             Self {
                 state,
-                handlers,
+                handlers: told,
                 cache,
             }
         })
@@ -94,7 +96,8 @@ impl<T: Send + Sync + 'static> Facts<T> {
 
     /// Tells `on_step` of what is there and of every change after the table has it.
     pub(crate) fn on_step(self, on_step: impl Fn(&Step<'_, T>) + Send + Sync + 'static) -> Self {
-        let mut handlers = self.handlers.write();
+        let handlers = self.handlers.upgrade();
+        let mut handlers = handlers.as_ref().map(|handlers| handlers.write());
         let known: Vec<(Key, Arc<T>)> = {
             let state = self.state.read();
             let all = state.all.iter();
@@ -108,7 +111,9 @@ impl<T: Send + Sync + 'static> Facts<T> {
                 new: Some(facts.clone()),
             });
         }
-        handlers.push(Box::new(on_step));
+        if let Some(handlers) = &mut handlers {
+            handlers.push(Box::new(on_step));
+        }
         drop(handlers);
         self
     }

@@ -26,6 +26,18 @@ use crate::garbage::graph::{Entry, Graph, Owner};
 /// How often the set of served resources is read again when no CRD tells of a change.
 const REDISCOVER: Duration = Duration::from_secs(30);
 
+/// The watch of one resource; it ends with what holds this. Whoever waits for the controllers'
+/// shutdown to pass it on may be ended by that before.
+struct Monitor {
+    life: Shutdown,
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.life.trigger();
+    }
+}
+
 struct World {
     context: Context,
     graph: Mutex<Graph>,
@@ -68,7 +80,7 @@ pub(crate) fn start(context: Context) {
 impl World {
     /// Keeps one reflector for each served resource.
     async fn monitor(self: Arc<Self>, wake: &tokio::sync::Notify) {
-        let mut running: BTreeMap<String, (Served, Shutdown)> = BTreeMap::new();
+        let mut running: BTreeMap<String, (Served, Monitor)> = BTreeMap::new();
         loop {
             match discovery::served(&self.context.client).await {
                 Ok((served, failed)) => {
@@ -88,8 +100,8 @@ impl World {
                         .cloned()
                         .collect();
                     for path in gone {
-                        if let Some((served, shutdown)) = running.remove(&path) {
-                            shutdown.trigger();
+                        if let Some((served, monitor)) = running.remove(&path) {
+                            drop(monitor);
                             self.kinds.lock().remove(&kind_key(&served));
                             let changed = self.graph.lock().forget_resource(&path);
                             changed.into_iter().for_each(|uid| self.queue.add(uid));
@@ -98,9 +110,8 @@ impl World {
                     for (path, served) in wanted {
                         self.kinds.lock().insert(kind_key(&served), served.clone());
                         running.entry(path).or_insert_with_key(|path| {
-                            let shutdown = Shutdown::new();
-                            self.clone().reflect(&served, path, &shutdown);
-                            (served, shutdown)
+                            let monitor = self.clone().reflect(&served, path);
+                            (served, monitor)
                         });
                     }
                 }
@@ -118,15 +129,12 @@ impl World {
         }
     }
 
-    fn reflect(self: Arc<Self>, served: &Served, path: &str, shutdown: &Shutdown) {
+    fn reflect(self: Arc<Self>, served: &Served, path: &str) -> Monitor {
         let api = self.context.informers.resource(&served.gvr);
         let (world, path, served) = (self.clone(), path.to_owned(), served.clone());
-        let outer = self.context.shutdown.clone();
-        let inner = shutdown.clone();
-        tasks::spawn("garbage-monitor-end", &outer.clone(), async move {
-            outer.wait().await;
-            inner.trigger();
-        });
+        let monitor = Monitor {
+            life: Shutdown::new(),
+        };
         Reflector::new(api, ListOptions::default(), Cache::new(Vec::new()))
             .on_change(move |change| {
                 let changed = match &change.new {
@@ -138,7 +146,8 @@ impl World {
                 };
                 changed.into_iter().for_each(|uid| world.queue.add(uid));
             })
-            .start(shutdown);
+            .start(&monitor.life);
+        monitor
     }
 
     /// Looks at one object.

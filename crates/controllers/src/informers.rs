@@ -170,3 +170,6 @@ pub(crate) fn controller_uid(object: &Object) -> Vec<String> {
 pub(crate) fn orphans_of(namespace: &str) -> String {
     format!("orphan/{namespace}")
 }
+
+#[cfg(test)]
+mod tests;

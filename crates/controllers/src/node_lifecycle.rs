@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::Gvr;
-use client::{Cache, Error, EventType, Key, ListOptions, Patch, Reference, Reflector, WorkQueue};
+use client::{
+    Cache, Error, EventType, Key, ListOptions, Patch, Recorder, Reference, Reflector, WorkQueue,
+};
 use parking_lot::Mutex;
 use schema::Dom;
 use tokio::time::Instant;
@@ -42,8 +44,9 @@ struct World {
 
 pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
-    let (add, known, own) = (queue.clone(), nodes::nodes(&context), context.clone());
-    let nodes = known.clone().on_step(move |step| {
+    let nodes = nodes::nodes(&context);
+    let (add, known, recorder) = (queue.clone(), nodes.clone(), context.recorder.clone());
+    let nodes = nodes.on_step(move |step| {
         add.add(step.key.name.clone());
         let ready = |node: &Option<Arc<Node>>| node.as_ref().is_some_and(|node| node.is_ready());
         if ready(&step.old) != ready(&step.new) {
@@ -53,7 +56,7 @@ pub(crate) fn start(context: Context) {
         }
         match (&step.old, &step.new) {
             (None, Some(node)) => tell(
-                &own,
+                &recorder,
                 node,
                 "RegisteredNode",
                 format!(
@@ -62,7 +65,7 @@ pub(crate) fn start(context: Context) {
                 ),
             ),
             (Some(node), None) => tell(
-                &own,
+                &recorder,
                 node,
                 "RemovingNode",
                 format!(
@@ -134,7 +137,7 @@ impl World {
             if state.is_ready() {
                 self.unmarked.lock().insert(name.to_owned());
                 let message = format!("Node {name} status is now: NodeNotReady");
-                tell(&self.context, &state, "NodeNotReady", message);
+                tell(&self.context.recorder, &state, "NodeNotReady", message);
             }
         }
         if let Some(taints) = plan.taints {
@@ -248,9 +251,7 @@ impl World {
     }
 }
 
-fn tell(context: &Context, node: &Node, reason: &str, message: String) {
+fn tell(recorder: &Recorder, node: &Node, reason: &str, message: String) {
     let about = Reference::node(&node.name, &node.uid);
-    context
-        .recorder
-        .record(&about, EventType::Normal, reason, message);
+    recorder.record(&about, EventType::Normal, reason, message);
 }

@@ -226,6 +226,26 @@ impl Inner {
         id
     }
 
+    /// Ends what runs in a sandbox, then the sandbox.
+    fn stop_sandbox(&self, id: &str) {
+        let running: Vec<String> = {
+            let state = self.state.lock();
+            let inside = state.containers.iter();
+            let inside = inside.filter(|(_, c)| c.sandbox == id && c.runs());
+            inside.map(|(id, _)| id.clone()).collect()
+        };
+        for container in running {
+            self.end(&container, KILLED);
+        }
+        let mut state = self.state.lock();
+        if let Some(sandbox) = state.sandboxes.get_mut(id)
+            && sandbox.ready
+        {
+            sandbox.ready = false;
+            self.note(&sandbox.pod(), "", "sandbox stopped");
+        }
+    }
+
     fn note(&self, pod: &str, container: &str, what: &str) {
         let what = format!("{container} {what} on {}", self.node);
         self.trace.note(pod, what.trim_start());

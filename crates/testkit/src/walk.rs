@@ -23,6 +23,9 @@ use crate::trace::Fact;
 const WALK: Duration = Duration::from_secs(600);
 /// How long everything has to settle: the longest back-off and then some.
 const SETTLE: Duration = Duration::from_secs(700);
+/// How often it is looked at meanwhile. What was found at rest twice in a row is at rest: nothing
+/// but crash loops happens any more, and most of a walk's cost would be waiting.
+const LOOK: Duration = Duration::from_secs(100);
 /// Pods that exist at a time.
 const PODS_LIMIT: u64 = 25;
 
@@ -73,14 +76,34 @@ fn walk_with(seed: u64, scale: Scale) -> Result<Report> {
         }
         walk.mend_all().await?;
         let cluster = walk.cluster;
-        cluster.tick(SETTLE).await;
-        settled::check_settled(&cluster).await?;
+        settle(&cluster).await?;
         Ok(Report {
             facts: cluster.trace().facts(),
             violations: cluster.trace().violations(),
             made: walk.made,
         })
     })
+}
+
+/// Waits until everything is at rest; what is not, after so long, are violations.
+async fn settle(cluster: &SimCluster) -> Result<()> {
+    let (mut passed, mut was_settled) = (Duration::ZERO, false);
+    loop {
+        cluster.tick(LOOK).await;
+        passed += LOOK;
+        let unsettled = settled::unsettled(cluster).await?;
+        let is_settled = unsettled.is_empty();
+        if is_settled && was_settled {
+            return Ok(());
+        }
+        if passed >= SETTLE {
+            for text in unsettled {
+                cluster.trace().violation(text);
+            }
+            return Ok(());
+        }
+        was_settled = is_settled;
+    }
 }
 
 struct Walk {

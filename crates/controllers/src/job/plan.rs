@@ -173,8 +173,12 @@ fn wait_after(failures: u32, last: Option<Timestamp>, now: Timestamp) -> Duratio
     let wait = FIRST_BACKOFF
         .saturating_mul(1 << (failures - 1).min(16))
         .min(LONGEST_BACKOFF);
-    let passed = now.as_millisecond() - last.as_millisecond();
-    wait.saturating_sub(Duration::from_millis(u64::try_from(passed).unwrap_or(0)))
+    // Nothing fails in the future: the clock was set back, and it has waited enough. Waiting for
+    // the clock would take as long as it was set back.
+    let passed = u64::try_from(now.as_millisecond() - last.as_millisecond());
+    passed.map_or(Duration::ZERO, |passed| {
+        wait.saturating_sub(Duration::from_millis(passed))
+    })
 }
 
 /// See the module's header.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use api::Gvr;
 use base::Shutdown;
-use client::{Cache, Change, Client, ListOptions, Object, Reflector};
+use client::{Cache, Change, Client, Key, ListOptions, Object, Reflector};
 use parking_lot::Mutex;
+use schema::Ref;
 
 use crate::FakeRuntime;
 use crate::cluster::node::{MAX_PODS, MEMORY_BYTES, MILLICORES};
@@ -35,58 +36,94 @@ impl Runtimes {
 
 pub(super) fn start(client: &Client, trace: &Trace, runtimes: &Runtimes, shutdown: &Shutdown) {
     let (notes, runtimes) = (trace.clone(), runtimes.clone());
-    let cache = Cache::new(Vec::new());
-    let pods = cache.clone();
+    let seen: Mutex<BTreeMap<Key, Seen>> = Mutex::default();
     let resource = client.resource(&Gvr::new("", "v1", "pods"));
-    Reflector::new(resource, ListOptions::default(), cache)
-        .on_change(move |change| on_pod(change, &notes, &runtimes, &pods))
+    Reflector::new(resource, ListOptions::default(), Cache::new(Vec::new()))
+        .on_change(move |change| on_pod(change, &notes, &runtimes, &mut seen.lock()))
         .start(shutdown);
     let notes = trace.clone();
     let resource = client.resource(&Gvr::new("", "v1", "nodes"));
+    let summaries: Mutex<BTreeMap<Key, String>> = Mutex::default();
     Reflector::new(resource, ListOptions::default(), Cache::new(Vec::new()))
         .on_change(move |change| {
-            let before = change.old.as_deref().map(node_summary);
+            let (mut summaries, key) = (summaries.lock(), change.key());
             let now = change.new.as_deref().map(node_summary);
-            if before != now {
-                let name = change.key().name.clone();
-                notes.note(name, now.unwrap_or_else(|| "object gone".to_owned()));
+            if summaries.get(key) == now.as_ref() {
+                return;
             }
+            match &now {
+                Some(now) => summaries.insert(key.clone(), now.clone()),
+                None => summaries.remove(key),
+            };
+            let gone = || "object gone".to_owned();
+            notes.note(key.name.clone(), now.unwrap_or_else(gone));
         })
         .start(shutdown);
 }
 
-fn on_pod(change: &Change, trace: &Trace, runtimes: &Runtimes, pods: &Cache) {
-    let key = change.key().to_string();
+/// What the API said of a pod last; parsed once, for each change looks at all pods of a node.
+struct Seen {
+    summary: String,
+    uid: String,
+    /// Empty: it has none, or takes no room there any more.
+    node: String,
+    millicores: i64,
+    memory_bytes: i64,
+}
+
+impl Seen {
+    fn read(pod: &Object) -> Self {
+        let dom = pod.parse().unwrap_or_default();
+        let amounts = api::pod::requests(dom.as_ref(), &api::pod::RequestOptions::default());
+        let node = dom.as_ref().get("spec").map_or("", |s| s.str("nodeName"));
+        Self {
+            summary: pod_summary(dom.as_ref()),
+            uid: pod.uid().to_owned(),
+            node: match api::pod::is_terminal(dom.as_ref()) {
+                true => String::new(),
+                false => node.to_owned(),
+            },
+            millicores: amounts.get("cpu").map_or(0, api::Quantity::millis),
+            memory_bytes: amounts.get("memory").map_or(0, api::Quantity::value),
+        }
+    }
+}
+
+fn on_pod(change: &Change, trace: &Trace, runtimes: &Runtimes, seen: &mut BTreeMap<Key, Seen>) {
+    let key = change.key();
+    let subject = key.to_string();
     if let Some(old) = &change.old
         && change.new.as_ref().is_none_or(|new| new.uid() != old.uid())
     {
-        trace.note(&key, "object gone");
+        seen.remove(key);
+        trace.note(&subject, "object gone");
         let left = runtimes.running_of(old.uid());
         if !left.is_empty() && !was_forced(old) {
-            trace.violation(format!("{key}: the object is gone, {left:?} still run"));
+            trace.violation(format!("{subject}: the object is gone, {left:?} still run"));
         }
     }
     if let Some(new) = &change.new {
-        let now = pod_summary(new);
-        if change.old.as_deref().map(pod_summary).as_ref() != Some(&now) {
-            trace.note(&key, now);
+        let now = Seen::read(new);
+        let node = now.node.clone();
+        if seen.get(key).map(|before| &before.summary) != Some(&now.summary) {
+            trace.note(&subject, now.summary.clone());
         }
-        check_room(new, trace, runtimes, pods);
+        seen.insert(key.clone(), now);
+        check_room(&node, trace, runtimes, seen);
     }
 }
 
+/// Deleted by force: with no grace left, or from one revision to the next. Whoever is asked to end
+/// is there a while with the time by which it does.
 fn was_forced(pod: &Object) -> bool {
     pod.parse().is_ok_and(|dom| {
         let metadata = dom.as_ref().get("metadata");
-        metadata.and_then(|m| m.int("deletionGracePeriodSeconds")) == Some(0)
+        let grace = metadata.and_then(|m| m.int("deletionGracePeriodSeconds"));
+        grace == Some(0) || !api::meta::of(dom.as_ref()).is_deleting()
     })
 }
 
-fn pod_summary(pod: &Object) -> String {
-    let Ok(dom) = pod.parse() else {
-        return "malformed".to_owned();
-    };
-    let pod = dom.as_ref();
+fn pod_summary(pod: Ref<'_>) -> String {
     let mut text = String::new();
     if let Some(node) = pod
         .at(&["spec"])
@@ -138,26 +175,17 @@ fn node_summary(node: &Object) -> String {
     format!("Ready={ready} taints={}", taints.join(","))
 }
 
-/// What runs on `changed`'s node fits on it. Not all that is bound to it: a scheduler whose binding
-/// was done but never answered gives the room away twice, and the node refuses the second pod.
-fn check_room(changed: &Object, trace: &Trace, runtimes: &Runtimes, pods: &Cache) {
-    let node_of = |object: &Object| {
-        let dom = object.parse().ok()?;
-        let node = dom.as_ref().get("spec")?.str("nodeName").to_owned();
-        (!node.is_empty() && !api::pod::is_terminal(dom.as_ref())).then_some((node, dom))
-    };
-    let Some((node, _)) = node_of(changed) else {
+/// What runs on a node fits on it. Not all that is bound to it: a scheduler whose binding was done
+/// but never answered gives the room away twice, and the node refuses the second pod.
+fn check_room(node: &str, trace: &Trace, runtimes: &Runtimes, seen: &BTreeMap<Key, Seen>) {
+    if node.is_empty() {
         return;
-    };
+    }
     let (mut millicores, mut memory_bytes, mut count) = (0, 0, 0);
-    for pod in pods.list() {
-        let Some((own, dom)) = node_of(&pod) else {
-            continue;
-        };
-        if own == node && !runtimes.running_of(pod.uid()).is_empty() {
-            let amounts = api::pod::requests(dom.as_ref(), &api::pod::RequestOptions::default());
-            millicores += amounts.get("cpu").map_or(0, api::Quantity::millis);
-            memory_bytes += amounts.get("memory").map_or(0, api::Quantity::value);
+    for pod in seen.values().filter(|pod| pod.node == node) {
+        if !runtimes.running_of(&pod.uid).is_empty() {
+            millicores += pod.millicores;
+            memory_bytes += pod.memory_bytes;
             count += 1;
         }
     }

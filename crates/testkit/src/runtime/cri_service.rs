@@ -113,25 +113,15 @@ impl RuntimeService for FakeRuntime {
         &self,
         request: cri::StopPodSandboxRequest,
     ) -> Result<cri::StopPodSandboxResponse, CriError> {
-        let id = request.pod_sandbox_id;
-        let running: Vec<String> = {
-            let state = self.inner.state.lock();
-            let inside = state
-                .containers
-                .iter()
-                .filter(|(_, c)| c.sandbox == id && c.runs());
-            inside.map(|(id, _)| id.clone()).collect()
-        };
-        for container in running {
-            self.inner.end(&container, KILLED);
-        }
-        let mut state = self.inner.state.lock();
-        if let Some(sandbox) = state.sandboxes.get_mut(&id)
-            && sandbox.ready
-        {
-            sandbox.ready = false;
-            self.inner.note(&sandbox.pod(), "", "sandbox stopped");
-        }
+        let inner = self.inner.clone();
+        // As a real runtime does: not at once, and whether or not the caller waits.
+        let (stopped, answer) = tokio::sync::oneshot::channel();
+        tasks::spawn("fake stop", &Shutdown::new(), async move {
+            inner.stop_sandbox(&request.pod_sandbox_id);
+            let _ = stopped.send(());
+        });
+        let ending = |_| CriError::unknown("the runtime is ending");
+        answer.await.map_err(ending)?;
         Ok(cri::StopPodSandboxResponse {})
     }
 

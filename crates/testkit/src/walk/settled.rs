@@ -7,14 +7,15 @@ use schema::Dom;
 
 use crate::cluster::SimCluster;
 
-/// Everything is at rest, as the specs say.
-pub(super) async fn check_settled(cluster: &SimCluster) -> Result<()> {
+/// What is not at rest, or not as the specs say.
+pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
+    let mut found = Vec::new();
     let mut known = BTreeSet::new();
     for object in cluster.list("pods", "default").await? {
         known.insert(object.uid().to_owned());
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
         let (pod, name) = (dom.as_ref(), object.name());
-        let violation = |text: String| cluster.trace().violation(format!("{name}: {text}"));
+        let mut violation = |text: String| found.push(format!("{name}: {text}"));
         if api::meta::of(pod).is_deleting() {
             violation("is still being deleted".to_owned());
             continue;
@@ -64,20 +65,18 @@ pub(super) async fn check_settled(cluster: &SimCluster) -> Result<()> {
             _ => violation(format!("phase {phase} (policy {policy}), runs {running:?}")),
         }
     }
-    check_workloads(cluster).await?;
+    found.extend(unsettled_workloads(cluster).await?);
     for node in cluster.kubelets(true) {
         let Some(runtime) = cluster.runtime(&node) else {
             continue;
         };
         for uid in runtime.uids() {
             if !known.contains(&uid) {
-                cluster
-                    .trace()
-                    .violation(format!("{node}: a pod without an object is left: {uid}"));
+                found.push(format!("{node}: a pod without an object is left: {uid}"));
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// A pod of a workload.
@@ -111,10 +110,11 @@ async fn members(cluster: &SimCluster) -> Result<BTreeMap<String, Vec<Member>>> 
 }
 
 /// Deployments and Jobs are done as far as their pods found room; Services lead to ready pods.
-async fn check_workloads(cluster: &SimCluster) -> Result<()> {
+async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
     let members = members(cluster).await?;
     let of = |name: &str| members.get(name).map_or(&[][..], Vec::as_slice);
-    let violation = |text: String| cluster.trace().violation(text);
+    let mut found = Vec::new();
+    let mut violation = |text: String| found.push(text);
     for object in cluster.list("deployments", "default").await? {
         let dom: Dom = object.parse().map_err(|error| anyhow!("{error}"))?.clone();
         let (deployment, name) = (dom.as_ref(), object.name());
@@ -138,15 +138,15 @@ async fn check_workloads(cluster: &SimCluster) -> Result<()> {
             ));
         }
         if room {
-            let found = [
+            let counts = [
                 i64::try_from(pods.len()).unwrap_or(0),
                 ready,
                 number("status", "replicas"),
                 number("status", "updatedReplicas"),
             ];
-            if found != [wanted; 4] {
+            if counts != [wanted; 4] {
                 violation(format!(
-                    "deployment {name}: {wanted} wanted; pods, ready, replicas, updated are {found:?}"
+                    "deployment {name}: {wanted} wanted; pods, ready, replicas, updated are {counts:?}"
                 ));
             }
         }
@@ -190,5 +190,5 @@ async fn check_workloads(cluster: &SimCluster) -> Result<()> {
             ));
         }
     }
-    Ok(())
+    Ok(found)
 }

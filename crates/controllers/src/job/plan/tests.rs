@@ -428,3 +428,12 @@ fn every_end_is_counted_once() {
         );
     }
 }
+
+/// With the clock set back by an hour a failed pod is replaced at once, not in an hour.
+#[test]
+fn a_clock_that_is_set_back_delays_nothing() {
+    let wait = |now| super::wait_after(1, Some(at(5000)), at(now));
+    assert_eq!(wait(5004), Duration::from_secs(6));
+    assert_eq!(wait(5010), Duration::ZERO);
+    assert_eq!(wait(1400), Duration::ZERO);
+}
