@@ -41,7 +41,7 @@ run: release
 check: packages
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
+	cargo test --workspace --lib --bins --tests
 
 # Upstream's client and its suite, from their module.
 kubectl: .build/kubectl
