@@ -135,8 +135,7 @@ impl Sqlite {
             }
             Err(error) => {
                 self.synchronous = None;
-                let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
-                if full && connection.is_autocommit() {
+                if is_full(&error) && connection.is_autocommit() {
                     return Err(LogError::Full(Arc::new(error)));
                 }
                 // Closing it is the only way to forget what the failed flush left behind.
@@ -277,7 +276,11 @@ impl Log for Sqlite {
             return Ok(());
         }
         let moved = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        moved.map_err(|error| LogError::Broken(Arc::new(error)))
+        moved.map_err(|error| match is_full(&error) {
+            // What found no room to be moved stays where it is.
+            true => LogError::Full(Arc::new(error)),
+            false => LogError::Broken(Arc::new(error)),
+        })
     }
 
     fn tidy(&mut self) -> Result<bool, LogError> {
@@ -309,6 +312,10 @@ impl Log for Sqlite {
         self.connection = None;
         Ok(())
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn mark(connection: &Connection, boot: &str, gap: Option<(u64, u64)>) -> rusqlite::Result<()> {

@@ -52,14 +52,21 @@ fn fills_the_disk() {
     std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
     let config = Config::new(&dir.join("store.db"));
     let store = Store::open(&config).unwrap();
-    let (count, error) = fill(&store, 0);
-    assert!(matches!(error, StoreError::Full { .. }), "{error}");
-    let name = format!("write /big/{count}: {} is full", config.path.display());
-    assert!(error.to_string().starts_with(&name), "{error}");
-    // Nothing of the failed write shows; the next try fails alike; reads go on.
+    let mut count = 0;
+    loop {
+        let (next, error) = fill(&store, count);
+        let text = base::Chain(&error).to_string();
+        assert!(matches!(error, StoreError::Full { .. }), "{text}");
+        let name = format!("write /big/{next}: {} is full", config.path.display());
+        assert!(text.starts_with(&name), "{text}");
+        // What moves from the log to the database may leave room for some more.
+        if std::mem::replace(&mut count, next) == next {
+            break;
+        }
+    }
+    // Nothing of the failed writes shows; reads go on.
     let before = dump(&store, None).len();
     assert_eq!(store.current_revision().0, 1 + count);
-    assert_eq!(fill(&store, count).0, count);
     assert_eq!(dump(&store, None).len(), before);
     // With room again it goes on by itself, and all of it is there after a restart.
     std::fs::remove_file(&ballast).unwrap();
