@@ -57,7 +57,7 @@ suite: .build/kubectl .build/ginkgo .build/e2e.test
 	cd tests/conformance && CGO_ENABLED=0 go test -c -mod=readonly $(GOFLAGS_UPSTREAM) -o ../../$@ k8s.io/kubernetes/test/e2e
 
 # Where minutes are left after all else, the rotating part of upstream's suite fills them; with names of
-# stages only those: make test [MINUTES=25] [STAGES="lints unit-tests"]
+# stages only those: make test [MINUTES=25] [STAGES="build unit-tests"]
 MINUTES ?= 25
 test:
 	CI_MINUTES=$(MINUTES) .ci/stages $(STAGES)
