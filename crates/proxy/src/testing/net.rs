@@ -17,7 +17,7 @@ const NEAR: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// What no answer within this time is.
-const SILENCE: Duration = Duration::from_millis(400);
+const SILENCE: Duration = Duration::from_millis(2500);
 
 pub(crate) struct Net {
     pub(crate) node: Namespace,
