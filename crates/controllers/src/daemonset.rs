@@ -23,7 +23,7 @@ use crate::daemonset::fit::{Fit, bind, fit, target};
 use crate::daemonset::plan::{Plan, Set, Status, World, place, roll, status};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::amount::Amount;
-use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claiming::{Claiming, Match, lives};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
@@ -304,7 +304,10 @@ impl Daemons {
         world: &World<'_>,
         plan: &Plan,
     ) -> Result<(), Error> {
-        let create = &plan.create[..plan.create.len().min(BURST)];
+        let mut create = &plan.create[..plan.create.len().min(BURST)];
+        if !create.is_empty() && !lives(&self.api(&owner.namespace), owner).await? {
+            create = &[];
+        }
         let delete = &plan.delete[..plan.delete.len().min(BURST)];
         if create.is_empty() && delete.is_empty() {
             return Ok(());

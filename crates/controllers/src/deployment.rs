@@ -16,7 +16,7 @@ use crate::context::{Context, work};
 use crate::deployment::model::{Annotations, Condition, Deployment, REVISION, ROLLBACK_TO, Set};
 use crate::deployment::plan::{Effect, Plan, plan};
 use crate::informers::{BY_CONTROLLER, controller_uid};
-use crate::workload::claiming::{Claimed, Claiming, by_labels};
+use crate::workload::claiming::{Claimed, Claiming, by_labels, lives};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
 use crate::workload::template::{HASH_LABEL, hash, same, set_hash};
@@ -280,7 +280,8 @@ impl World {
         }
     }
 
-    /// Creates the new set; false when it was there and is ours: the cache only lags.
+    /// Creates the new set; false when it was there and is ours, or the Deployment is gone: the
+    /// cache only lags.
     async fn create(
         &self,
         work: &mut Work,
@@ -288,6 +289,9 @@ impl World {
         replicas: i64,
         annotations: &Annotations,
     ) -> Result<bool, Error> {
+        if !lives(&self.api(&work.owner.namespace), &work.owner).await? {
+            return Ok(false);
+        }
         let api = self.sets_api(&work.owner.namespace);
         let body = new_set(work, deployment, replicas, annotations);
         let json = body.to_json(body.root());

@@ -22,7 +22,7 @@ use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::job::model::{FAILURES, FINALIZER, IGNORED_FAILURES, INDEX, Job, Pod, Status};
 use crate::job::plan::{Backoff, New, Outcome, Settlement, Step, World, decide, finish, settle};
-use crate::workload::claiming::{Claimed, Claiming, Match};
+use crate::workload::claiming::{Claimed, Claiming, Match, lives};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
@@ -259,6 +259,11 @@ impl Jobs {
                 let Some(from) = job.as_ref().at(&["spec", "template"]) else {
                     return (outcome, None);
                 };
+                match lives(&self.api(&owner.namespace), owner).await {
+                    Ok(true) => {}
+                    Ok(false) => return (outcome, None),
+                    Err(error) => return (outcome, Some(error)),
+                }
                 self.expectations.expect(key, new.len(), []);
                 let (made, error) = slow_start(new.len(), |at| {
                     let pod = pod(from, owner, &new[at], world.job);

@@ -16,7 +16,7 @@ use schema::{Dom, Ref};
 use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::replicaset::plan::{Change, Set, Status};
-use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claiming::{Claiming, Match, lives};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, message, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
@@ -215,6 +215,11 @@ impl World {
 
     async fn create(&self, key: &Key, owner: &Owner, set: Ref<'_>, count: usize) -> Option<Error> {
         let template = set.at(&["spec", "template"])?;
+        match lives(&self.api(&owner.namespace), owner).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(error),
+        }
         let mut pod = template::pod(template, owner);
         let (root, prefix) = (pod.root(), template::name_prefix(&owner.name));
         let metadata = pod.ensure_map(root, "metadata");

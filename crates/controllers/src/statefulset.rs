@@ -16,7 +16,7 @@ use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::statefulset::members::{Keeper, claim_name, claim_templates, fits, keep, keeper};
 use crate::statefulset::plan::{Action, Member, Set, Status, ordinal, plan};
-use crate::workload::claiming::{Claiming, Match};
+use crate::workload::claiming::{Claiming, Match, lives};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
 use crate::workload::pods::Pod;
@@ -234,6 +234,10 @@ impl Sets {
         let pods = self.control.pods(&owner.namespace);
         match action {
             Action::Create { ordinal, new } => {
+                let owners = self.api("apps", "statefulsets", &owner.namespace);
+                if !lives(&owners, owner).await? {
+                    return Ok(());
+                }
                 let name = format!("{}-{ordinal}", owner.name);
                 let made = self.create(work, *ordinal, *new).await;
                 match &made {

@@ -223,9 +223,13 @@ impl SimCluster {
         nodes.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Lets virtual time pass, and everything happen that happens in it.
+    /// Lets virtual time pass, and everything happen that happens in it; less when that does not
+    /// end.
     pub async fn tick(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.trace.overrun() => {}
+        }
         self.store.expire();
     }
 

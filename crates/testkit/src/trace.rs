@@ -6,8 +6,14 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::clock::SimClock;
+
+/// More than this happens only when something goes round in circles: a walk has a few thousand.
+const FACTS_LIMIT: usize = 5_000;
+/// Of these so many are shown.
+const LAST_SHOWN: usize = 20;
 
 /// One observation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +41,7 @@ impl std::fmt::Display for Fact {
 pub struct Trace {
     clock: SimClock,
     inner: Arc<Mutex<Inner>>,
+    overrun: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +56,7 @@ impl Trace {
         Self {
             clock,
             inner: Arc::default(),
+            overrun: Arc::default(),
         }
     }
 
@@ -59,7 +67,29 @@ impl Trace {
             subject: subject.into(),
             what: what.into(),
         };
-        self.inner.lock().facts.push(fact);
+        let mut inner = self.inner.lock();
+        if inner.facts.len() >= FACTS_LIMIT {
+            return;
+        }
+        inner.facts.push(fact);
+        if inner.facts.len() == FACTS_LIMIT {
+            let last = &inner.facts[FACTS_LIMIT - LAST_SHOWN..];
+            let last: String = last.iter().map(|fact| format!("\n    {fact}")).collect();
+            inner
+                .violations
+                .push(format!("{FACTS_LIMIT} facts, the last ones:{last}"));
+            self.overrun.notify_one();
+        }
+    }
+
+    /// Whether so much happened that nobody counts it any more.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.inner.lock().facts.len() >= FACTS_LIMIT
+    }
+
+    /// Waits until too much has happened, also while virtual time stands still.
+    pub(crate) async fn overrun(&self) {
+        self.overrun.notified().await;
     }
 
     /// Takes down that an invariant does not hold.

@@ -68,7 +68,7 @@ fn walk_with(seed: u64, scale: Scale) -> Result<Report> {
     simulate(options, |cluster| async move {
         let mut walk = Walk::new(cluster, scale);
         let mut passed = Duration::ZERO;
-        while passed < WALK {
+        while passed < WALK && !walk.cluster.trace().is_overrun() {
             walk.step().await?;
             let pause = Duration::from_millis(100 + walk.rng.below(6000));
             walk.cluster.tick(pause).await;
@@ -91,6 +91,9 @@ async fn settle(cluster: &SimCluster) -> Result<()> {
     loop {
         cluster.tick(LOOK).await;
         passed += LOOK;
+        if cluster.trace().is_overrun() {
+            return Ok(());
+        }
         let unsettled = settled::unsettled(cluster).await?;
         let is_settled = unsettled.is_empty();
         if is_settled && was_settled {

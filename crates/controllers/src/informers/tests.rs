@@ -63,6 +63,7 @@ async fn nothing_is_left_of_controllers_that_ended() {
     start_all(CONTROLLERS, &context, |_| client.clone());
     let informers = Arc::downgrade(&context.informers.inner);
     drop((context, client));
+    // The time is virtual: it passes as soon as all wait.
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert!(requests.load(Ordering::Relaxed) > 20);
 
