@@ -60,7 +60,7 @@ pub(crate) fn json(data: &[u8]) {
 
 /// Whether two documents are the same, but for whole numbers that were read as floats: `2.5e3` is
 /// written `2500`, `-0.0` is written `-0` (upstream too), which read as integers.
-fn same((a, x): (&Dom, Node), (b, y): (&Dom, Node)) -> bool {
+pub(crate) fn same((a, x): (&Dom, Node), (b, y): (&Dom, Node)) -> bool {
     match (a.value(x), b.value(y)) {
         (Value::Float(float), Value::Int(_)) => {
             let mut text = b.to_json(y);
@@ -157,6 +157,11 @@ pub(crate) fn protobuf(data: &[u8]) {
     // Text that JSON's readers refuse (a time, a quantity) is refused there only.
     if let Ok(decoded) = schema::decode_json(table, ty, &json, &LIMITS) {
         let json = decoded.dom;
+        if json.as_ref().str("kind").is_empty() {
+            // In JSON an event of a watch names no kind (upstream too), so no envelope can.
+            assert_eq!(table.type_name(ty), "WatchEvent", "a kind is lost");
+            return;
+        }
         let by_json = to_wire(table, &json, json.root()).expect("what JSON holds is written");
         let (_, read) = from_wire(table, &by_json, &LIMITS).expect("our protobuf reads");
         assert_eq!(
@@ -193,13 +198,14 @@ pub(crate) fn yaml(data: &[u8]) {
         Err(error) => panic!("our YAML does not read: {error}: {written}"),
     };
     assert!(
-        dom.equal(dom.root(), &again, again.root()),
+        same((&dom, dom.root()), (&again, again.root())),
         "another document: {}\n{written}",
         shown(&dom.to_json(dom.root()))
     );
     let json = dom.to_json(dom.root());
     let by_json = Dom::parse_json(&json).expect("a YAML document is a JSON document");
-    assert!(dom.equal(dom.root(), &by_json, by_json.root()), "as JSON");
+    let alike = same((&dom, dom.root()), (&by_json, by_json.root()));
+    assert!(alike, "as JSON");
     let count = schema::yaml::documents(&crate::text(data)).count();
     assert!(count <= data.len(), "documents");
 }

@@ -1,6 +1,7 @@
 //! What is fuzzed: a table of targets, each a reader of something that others send, and its laws.
 //!
-//! Owns the targets, their budgets of heap and time, and what must hold beyond not panicking.
+//! Owns the targets, their budgets of heap and time, what must hold beyond not panicking, and the
+//! mutants that are tried of each input (`family`, `mutate`).
 //! `fuzz/engine` runs them under libFuzzer (`make fuzz`), `tests/replay.rs` runs the committed
 //! corpus and all past findings as an ordinary test. Knows no engine.
 //! A target panics when a law is broken; errors of the reader are as good as success.
@@ -15,10 +16,12 @@ pub mod connections;
 pub mod credentials;
 #[cfg(feature = "documents")]
 pub mod documents;
+pub mod family;
 #[cfg(feature = "files")]
 pub mod files;
 #[cfg(feature = "images")]
 pub mod images_;
+pub mod mutate;
 #[cfg(feature = "names")]
 pub mod names;
 #[cfg(feature = "documents")]

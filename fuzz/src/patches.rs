@@ -5,7 +5,7 @@
 use schema::patch::{json_patch as patch_json, merge as patch_merge, strategic_object};
 use schema::{Dom, Limits};
 
-use crate::documents::{LIMITS, type_of};
+use crate::documents::{LIMITS, same, type_of};
 use crate::{Heap, Target};
 
 /// What is here.
@@ -35,7 +35,7 @@ fn whole(dom: &Dom) -> Vec<u8> {
     };
     let again = Dom::parse_json_within(&json, &limits).expect("the result reads");
     assert!(
-        dom.equal(dom.root(), &again.dom, again.dom.root()),
+        same((dom, dom.root()), (&again.dom, again.dom.root())),
         "another document: {}",
         crate::text(&json)
     );

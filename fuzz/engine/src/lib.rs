@@ -2,21 +2,31 @@
 //!
 //! libFuzzer brings mutation and the search for new paths, `fuzz` the readers and their laws. Built
 //! by `cargo xtask fuzz` with counters on every edge; a panic, also one that a task would have
-//! swallowed, aborts and leaves the input behind. Each group of targets is a binary (`src/bin`):
-//! what an input costs at least grows with the number of counters, which are cleared and looked at
-//! for each, so a binary must name its own tables only.
+//! swallowed, ends the process and leaves the input behind. Each group of targets is a binary
+//! (`src/bin`): what an input costs at least grows with the number of counters, which are cleared
+//! and looked at for each, so a binary must name its own tables only.
+//!
+//! With `FUZZ_FINDINGS` (a folder; `FUZZ_WORDS` is a dictionary) an input that libFuzzer hands over
+//! is the head of a family (`fuzz::family`), all of which is executed; mutants that reach something
+//! new are handed back to it. Without, only the input is: so inputs are replayed and corpora merged.
 
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use fuzz::Target;
+use fuzz::family::Family;
 use peak_alloc::PeakAlloc;
 
 pub use libfuzzer_sys;
+
+mod counters;
+mod watch;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
+static FAMILY: Mutex<Option<Family>> = Mutex::new(None);
 
 /// Finds the target, or prints what there is.
 pub fn choose(tables: &[&'static [Target]]) {
@@ -35,12 +45,41 @@ pub fn choose(tables: &[&'static [Target]]) {
     TARGET.get_or_init(|| target);
     // What is made once, on the first input, is not the input's.
     (target.run)(b"");
+    if let Some(findings) = std::env::var_os("FUZZ_FINDINGS") {
+        let words = std::env::var("FUZZ_WORDS").ok();
+        let words = words.and_then(|path| std::fs::read_to_string(path).ok());
+        let words = fuzz::mutate::words(&words.unwrap_or_default());
+        let family = Family::new(words, counters::words());
+        *FAMILY.lock().unwrap_or_else(PoisonError::into_inner) = Some(family);
+        watch::start(PathBuf::from(findings));
+    }
 }
 
-/// Runs the target on one input.
+/// Runs the target on one input and on its family.
 pub fn run(data: &[u8]) {
-    if let Some(target) = TARGET.get() {
+    let Some(target) = TARGET.get() else { return };
+    let mut family = FAMILY.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(family) = family.as_mut() else {
+        return fuzz::check(target, data, &HEAP);
+    };
+    family.run(data, target.most, counters::words(), |data, role| {
+        watch::begin(data);
         fuzz::check(target, data, &HEAP);
+        watch::end(role);
+    });
+}
+
+/// The next input out of `data`: a mutant that reached something new, or what libFuzzer makes.
+pub fn mutate(data: &mut [u8], size: usize, most: usize) -> usize {
+    let mut family = FAMILY.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = family.as_mut().and_then(|family| family.take(most));
+    drop(family);
+    match fresh {
+        Some(fresh) => {
+            data[..fresh.len()].copy_from_slice(&fresh);
+            fresh.len()
+        }
+        None => libfuzzer_sys::fuzzer_mutate(data, size, most),
     }
 }
 
@@ -51,6 +90,11 @@ macro_rules! engine {
         $crate::libfuzzer_sys::fuzz_target!(
             init: $crate::choose(&[$($table),+]),
             |data: &[u8]| $crate::run(data)
+        );
+        $crate::libfuzzer_sys::fuzz_mutator!(
+            |data: &mut [u8], size: usize, most: usize, _seed: u32| {
+                $crate::mutate(data, size, most)
+            }
         );
     };
 }

@@ -6,23 +6,23 @@
 //!
 //! An engine clears and reads all its counters for every input, so there is one for each group of
 //! targets; those of small readers are also built by themselves, because the others take an hour.
+//! For the same reason it executes mutants of each input by itself (`fuzz::family`), and counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::files;
 use crate::tool::{command, say};
 
-/// Counters, their places, and the values that are compared.
+/// Counters and their places. Not the values that are compared: telling them took half of the time
+/// of a small reader, and the words that they would lead to are in the dictionaries.
 const FLAGS: &str = "-Cpasses=sancov-module \
-    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-level=3 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares";
+    -Cllvm-args=-sanitizer-coverage-pc-table";
 /// The binaries of `fuzz/engine`, in builds of what has most of its crates in common.
 const BUILDS: &[&[&str]] = &[
     &["documents", "texts"],
@@ -54,6 +54,9 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) executions: u64,
+    /// Of these the mutants that libFuzzer did not see.
+    pub(super) mutants: u64,
+    /// Of processor time: the machine may have other work.
     pub(super) seconds: u64,
     pub(super) findings: u64,
     /// Inputs, old and new.
@@ -61,7 +64,8 @@ pub(super) struct Run {
     pub(super) resident_mb: u64,
 }
 
-/// Builds the engines, and all of them if nothing is named; the named targets, or all.
+/// Builds the engines, and all of them if nothing is named; the named targets in their order, or
+/// all.
 pub(super) fn build(root: &Path, named: &[String]) -> Result<Vec<Target>> {
     for name in named {
         // Before an hour of building: every target has a corpus.
@@ -86,6 +90,7 @@ pub(super) fn build(root: &Path, named: &[String]) -> Result<Vec<Target>> {
             "no engine has a target {name}"
         );
     }
+    targets.sort_by_key(|target| named.iter().position(|name| *name == target.name));
     Ok(targets)
 }
 
@@ -132,7 +137,6 @@ fn work(root: &Path, name: &str) -> PathBuf {
 }
 
 /// Runs one target for so long.
-#[expect(clippy::disallowed_methods, reason = "real time is what is recorded")]
 pub(super) fn fuzz(root: &Path, target: &Target, seconds: u64) -> Result<Run> {
     let name = &target.name;
     let (work, corpus) = (work(root, name), corpus(root, name));
@@ -146,10 +150,13 @@ pub(super) fn fuzz(root: &Path, target: &Target, seconds: u64) -> Result<Run> {
     let mut process = command(&target.program, root);
     process
         .env("FUZZ_TARGET", name)
+        .env("FUZZ_FINDINGS", &findings)
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={}", target.most))
-        // Nobody else adds to the folder: it is read once.
-        .args(["-reload=0", "-timeout=20", "-print_final_stats=1"])
+        // Nobody else adds to the folder: it is read once. Hangs are the engine's: libFuzzer would
+        // name a whole family, and all of the time that a process was stopped.
+        .args(["-reload=0", "-timeout=0", "-report_slow_units=1000000"])
+        .arg("-print_final_stats=1")
         .arg(format!("-rss_limit_mb={RESIDENT_MB}"))
         .arg(format!("-artifact_prefix={}/", findings.display()))
         .stdout(Stdio::null())
@@ -157,26 +164,27 @@ pub(super) fn fuzz(root: &Path, target: &Target, seconds: u64) -> Result<Run> {
     let words = root.join(format!("fuzz/dictionaries/{name}.dict"));
     if words.exists() {
         process.arg(format!("-dict={}", words.display()));
+        process.env("FUZZ_WORDS", &words);
     }
-    let started = Instant::now();
     let status = process.arg(&work).arg(&corpus).status();
     let status = status.context("run the engine")?;
-    let seconds = started.elapsed().as_secs();
     let text = String::from_utf8_lossy(&fs::read(&log).context("read the log")?).into_owned();
-    let executions = executions(&text);
+    let said = said(&text);
     // A run that was ended from outside has found nothing.
     let found = files(&findings)?.len().saturating_sub(before) as u64;
     let run = Run {
-        executions: executions.unwrap_or_default(),
-        seconds,
-        findings: found.max(u64::from(executions.is_none() && !status.success())),
+        executions: said.executions,
+        mutants: said.mutants,
+        seconds: said.seconds,
+        findings: found.max(u64::from(said.executions == 0 && !status.success())),
         corpus: files(&work)?.len() + files(&corpus)?.len(),
         resident_mb: statistic(&text, "peak_rss_mb").unwrap_or_default(),
     };
     let mut said = format!(
-        "{name}: {} executions in {seconds} s ({} a second), {} findings",
+        "{name}: {} executions in {} s ({} a second), {} findings",
         run.executions,
-        run.executions / seconds.max(1),
+        run.seconds,
+        run.executions / run.seconds.max(1),
         run.findings
     );
     if run.findings > 0 {
@@ -247,15 +255,27 @@ fn statistic(log: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// How many inputs ran: from the statistics, or of a run that ended early from its last line.
-fn executions(log: &str) -> Option<u64> {
-    if let Some(said) = statistic(log, "number_of_executed_units") {
-        return Some(said);
-    }
-    log.lines().rev().find_map(|line| {
-        let (count, rest) = line.strip_prefix('#')?.split_once(['\t', ' ', ':'])?;
-        (!rest.is_empty()).then(|| count.parse().ok())?
-    })
+/// What the engine counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    executions: u64,
+    mutants: u64,
+    seconds: u64,
+}
+
+/// What the engine said last, a second before the end or less; a run that ended before its first
+/// second counts as nothing.
+fn said(log: &str) -> Said {
+    let last = log.lines().rev().find_map(|line| {
+        let (executions, rest) = line.strip_prefix("engine: ")?.split_once(" executions, ")?;
+        let (mutants, rest) = rest.split_once(" of mutants, ")?;
+        Some(Said {
+            executions: executions.parse().ok()?,
+            mutants: mutants.parse().ok()?,
+            seconds: rest.strip_suffix(" s")?.parse().ok()?,
+        })
+    });
+    last.unwrap_or_default()
 }
 
 fn host(root: &Path) -> Result<String> {
@@ -274,14 +294,21 @@ mod tests {
 
     #[test]
     fn executions_are_counted_also_when_a_run_ends_early() {
-        let whole = "#2\tINITED cov: 5\nDone 100 runs in 2 second(s)\nstat::number_of_executed_units: 100\nstat::peak_rss_mb:              47\n";
-        assert_eq!(executions(whole), Some(100));
-        assert_eq!(statistic(whole, "peak_rss_mb"), Some(47));
-        let early =
-            "#2\tINITED cov: 5\n#4096\tpulse  cov: 9\nthread panicked at src\n==1== ERROR\n";
-        assert_eq!(executions(early), Some(4096));
-        assert_eq!(statistic(early, "peak_rss_mb"), None);
-        assert_eq!(executions("no such file"), None);
+        let begin = "#2\tINITED cov: 5\nengine: 500 executions, 498 of mutants, 1 s\n";
+        let end = "engine: 1500 executions, 1490 of mutants, 2 s\n";
+        let early = format!("{begin}panicked at src\n{end}engine: 7 bytes in panic-1\n");
+        let whole = format!("{begin}{end}Done 10 runs in 2 second(s)\nstat::peak_rss_mb:   47\n");
+        for log in [&early, &whole] {
+            let expected = Said {
+                executions: 1500,
+                mutants: 1490,
+                seconds: 2,
+            };
+            assert_eq!(said(log), expected, "{log}");
+        }
+        assert_eq!(statistic(&whole, "peak_rss_mb"), Some(47));
+        assert_eq!(statistic(&early, "peak_rss_mb"), None);
+        assert_eq!(said("no such file"), Said::default());
     }
 
     /// A group that no build has would never run.

@@ -23,6 +23,7 @@ pub(super) fn append(root: &Path, target: &str, run: &Run) -> Result<()> {
         "commit": revision(root),
         "target": target,
         "executions": run.executions,
+        "mutants": run.mutants,
         "seconds": run.seconds,
         "findings": run.findings,
         "corpus": run.corpus,
@@ -53,6 +54,7 @@ fn revision(root: &Path) -> String {
 #[derive(Default)]
 pub(super) struct Sum {
     pub(super) executions: u64,
+    mutants: u64,
     seconds: u64,
     findings: u64,
 }
@@ -84,6 +86,8 @@ fn sums_of(ledger: &str) -> Result<BTreeMap<String, Sum>> {
         let name = entry["target"].as_str().context("a target's name")?;
         let sum = sums.entry(name.to_owned()).or_default();
         sum.executions += number("executions");
+        // Older lines have none.
+        sum.mutants += number("mutants");
         sum.seconds += number("seconds");
         sum.findings += number("findings");
     }
@@ -92,12 +96,13 @@ fn sums_of(ledger: &str) -> Result<BTreeMap<String, Sum>> {
 
 fn table(sums: &BTreeMap<String, Sum>) -> String {
     let mut out = String::from(
-        "| target | executions | seconds | a second | findings |\n|---|--:|--:|--:|--:|\n",
+        "| target | executions | of libFuzzer's own | seconds | a second | findings |\n|---|--:|--:|--:|--:|--:|\n",
     );
     let mut all = Sum::default();
     for (name, sum) in sums {
         row(&mut out, name, sum);
         all.executions += sum.executions;
+        all.mutants += sum.mutants;
         all.seconds += sum.seconds;
         all.findings += sum.findings;
     }
@@ -109,8 +114,9 @@ fn row(out: &mut String, name: &str, sum: &Sum) {
     let rate = sum.executions / sum.seconds.max(1);
     let _ = writeln!(
         out,
-        "| {name} | {} | {} | {rate} | {} |",
+        "| {name} | {} | {} | {} | {rate} | {} |",
         grouped(sum.executions),
+        grouped(sum.executions.saturating_sub(sum.mutants)),
         sum.seconds,
         sum.findings
     );
@@ -138,10 +144,10 @@ mod tests {
         let ledger = concat!(
             r#"{"commit":"a","target":"json","executions":1500,"seconds":2,"findings":1,"corpus":3}"#,
             "\n",
-            r#"{"commit":"b","target":"json","executions":1000000,"seconds":3,"findings":0,"corpus":3}"#,
+            r#"{"commit":"b","target":"json","executions":1000000,"mutants":990000,"seconds":3,"findings":0,"corpus":3}"#,
             "\n",
         );
-        let expected = "| json | 1,001,500 | 5 | 200300 | 1 |\n";
+        let expected = "| json | 1,001,500 | 11,500 | 5 | 200300 | 1 |\n";
         let table = table(&sums_of(ledger).unwrap());
         assert!(table.contains(expected), "{table}");
     }
