@@ -18,7 +18,7 @@ use crate::tool::say;
 /// Of the core's specs: with the cluster's start and end it stays below eight minutes.
 const CORE: Duration = Duration::from_secs(400);
 /// What the core gets of a budget that is smaller.
-const LEAST_CORE: Duration = Duration::from_secs(100);
+const LEAST_CORE: Duration = Duration::from_secs(60);
 /// A slow machine shows in the seconds, not in verdicts that never come.
 const CORE_LIMIT: Duration = Duration::from_secs(1800);
 /// What one more call of the suite and the end of a run need beside the specs.
