@@ -61,6 +61,9 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// As the Makefile's for upstream's suite: what both need is compiled once.
+const COMPILE: &str = "-gcflags=all=-dwarf=false -l";
+
 fn build(module: &Path, package: &str, output: &Path) -> Result<()> {
     if output.exists() {
         return Ok(());
@@ -68,7 +71,8 @@ fn build(module: &Path, package: &str, output: &Path) -> Result<()> {
     say(&format!("building {package}"));
     let status = command("go", module)
         .env("CGO_ENABLED", "0")
-        .args(["build", "-mod=readonly", "-ldflags", "-s -w", "-o"])
+        .env("GOGC", "400")
+        .args(["build", "-mod=readonly", COMPILE, "-ldflags", "-s -w", "-o"])
         .arg(output)
         .arg(package)
         .status()
