@@ -40,8 +40,8 @@ pub(crate) async fn start(fixture: &Fixture) -> Result<Vec<Figure>> {
             "ms",
             percentile(&taken, 0.5),
         )
-        .limit(250.0),
-        Figure::new(format!("{name}, p99"), "ms", percentile(&taken, 0.99)),
+        .limit(100.0),
+        Figure::new(format!("{name}, p99"), "ms", percentile(&taken, 0.99)).limit(300.0),
     ])
 }
 

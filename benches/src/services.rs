@@ -149,11 +149,12 @@ fn programming(services: u32) -> Result<Vec<Figure>> {
     ] {
         times.sort_by(f64::total_cmp);
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            figures.push(Figure::new(
-                format!("{what}, of {services} Services, {name}"),
-                "ms",
-                percentile(times, share),
-            ));
+            let name = format!("{what}, of {services} Services, {name}");
+            let figure = Figure::new(name, "ms", percentile(times, share));
+            figures.push(match share > 0.9 {
+                true => figure.limit(50.0),
+                false => figure,
+            });
         }
     }
     Ok(figures)

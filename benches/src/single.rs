@@ -27,15 +27,16 @@ async fn measure(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let size = std::fs::metadata(&fixture.binary)
         .with_context(|| format!("read {}", fixture.binary.display()))?
         .len();
-    report.add(Figure::new("binary size", "MiB", size as f64 / 1048576.0));
+    let size = size as f64 / 1048576.0;
+    report.add(Figure::new("binary size", "MiB", size).limit(57.0));
     report.add(probe::flush(&fixture.folder(), "flush probe, before")?);
 
     line("starting a cluster");
     let started = fixture.up().await?;
     let ready = started.api_ready.as_secs_f64();
-    report.add(Figure::new("exec to /readyz", "s", ready).limit(1.0));
+    report.add(Figure::new("exec to /readyz", "s", ready).limit(0.5));
     let ready = started.node_ready.as_secs_f64();
-    report.add(Figure::new("exec to node Ready", "s", ready).limit(3.0));
+    report.add(Figure::new("exec to node Ready", "s", ready).limit(2.0));
 
     line("idle for 30 s");
     report.extend(usage::idle(fixture).await?);
