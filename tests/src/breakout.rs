@@ -17,6 +17,7 @@ use transport::client::{Endpoint, HttpClient, Token};
 use transport::tls::{ClientTls, Trust};
 
 use crate::fixture::{Fixture, create_when_possible};
+use crate::until::object_until;
 
 const SOURCE: &str = include_str!("../../crates/oci/src/client/tests/attacks.c");
 /// In a Secret of the victim's.
@@ -161,18 +162,11 @@ async fn wait_log(client: &Client, namespace: &str, pod: &str, one: &str, word: 
 }
 
 async fn address(pods: &Api, name: &str) -> String {
-    for _ in 0..600 {
-        let found = pods.get(name).await.unwrap().parse().unwrap();
-        let ip = found
-            .as_ref()
-            .get("status")
-            .map(|s| s.str("podIP").to_owned());
-        if let Some(ip) = ip.filter(|ip| !ip.is_empty()) {
-            return ip;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("pod {name} has no address after a minute");
+    object_until(pods, name, "has an address", |pod| {
+        let ip = pod.as_ref().get("status")?.str("podIP");
+        (!ip.is_empty()).then(|| ip.to_owned())
+    })
+    .await
 }
 
 /// Somebody with a token, or nobody.

@@ -12,6 +12,9 @@ use std::time::Duration;
 use bootstrap::local::{Cluster, Options, cluster};
 use client::Client;
 use netlink::Namespace;
+use schema::Dom;
+
+use crate::until::object_until;
 
 /// One cluster at a time: the host is compared before and after.
 static ONE: Mutex<()> = Mutex::new(());
@@ -25,7 +28,8 @@ pub(crate) struct Fixture {
     pub(crate) folder: tempfile::TempDir,
     /// The network namespace that stands for the host's; the real one when absent.
     host: Option<Namespace>,
-    _one: MutexGuard<'static, ()>,
+    /// Absent of one that stands beside another.
+    _one: Option<MutexGuard<'static, ()>>,
 }
 
 impl Fixture {
@@ -40,20 +44,29 @@ impl Fixture {
             return None;
         };
         let name = format!("{purpose}{}", std::process::id());
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self::of(name, binary.into(), Some(one)))
+    }
+
+    fn of(name: String, binary: PathBuf, _one: Option<MutexGuard<'static, ()>>) -> Self {
         // On a real file system: the nodes' overlays stand on it.
         let folder = tempfile::Builder::new()
             .prefix("transom-test")
             .tempdir_in("/var/lib")
             .unwrap();
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Self {
+        Self {
             name,
-            binary: binary.into(),
+            binary,
             disk: None,
             folder,
             host: None,
             _one,
-        })
+        }
+    }
+
+    /// Another cluster of the same host, with a data folder of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self::of(format!("{}b", self.name), self.binary.clone(), None)
     }
 
     /// The cluster's host is `namespace` instead of this one, as far as the network goes.
@@ -197,24 +210,26 @@ impl Drop for Fixture {
     }
 }
 
-/// (pod address, container id, restarts) of a Ready pod.
-pub(crate) async fn wait_until_running(pods: &client::Api, name: &str) -> (String, String, i64) {
-    for _ in 0..600 {
-        if let Ok(pod) = pods.get(name).await
-            && let Ok(dom) = pod.parse()
-            && api::meta::condition_is_true(dom.as_ref(), "Ready")
-            && let Some(status) = dom.as_ref().get("status")
-            && let Some(container) = status.items("containerStatuses").next()
-        {
-            return (
-                status.str("podIP").to_owned(),
-                container.str("containerID").to_owned(),
-                container.int("restartCount").unwrap_or(0),
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+/// Pod address, container id, restarts.
+pub(crate) type Running = (String, String, i64);
+
+/// What a Ready pod says of itself.
+pub(crate) fn running(pod: &Dom) -> Option<Running> {
+    if !api::meta::condition_is_true(pod.as_ref(), "Ready") {
+        return None;
     }
-    panic!("pod {name} is not Ready after a minute");
+    let status = pod.as_ref().get("status")?;
+    let container = status.items("containerStatuses").next()?;
+    Some((
+        status.str("podIP").to_owned(),
+        container.str("containerID").to_owned(),
+        container.int("restartCount").unwrap_or(0),
+    ))
+}
+
+/// The same, once it is Ready.
+pub(crate) async fn wait_until_running(pods: &client::Api, name: &str) -> Running {
+    object_until(pods, name, "is Ready", running).await
 }
 
 /// The service account of a new namespace takes a moment.

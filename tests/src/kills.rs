@@ -25,6 +25,11 @@ const TICKER: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"tick
 pub(crate) const HELLO: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"ticker","namespace":"default"},
 "spec":{"containers":[{"name":"c","image":"localhost/transom-hello:latest","imagePullPolicy":"IfNotPresent"}]}}"#;
 
+/// So many are acknowledged between two kills at least.
+const WRITES_BEFORE_A_KILL: usize = 20;
+/// Keepers wait up to ten seconds.
+const SERVES_AGAIN: Duration = Duration::from_secs(60);
+
 /// What a watch was told, over all its lives.
 #[derive(Default)]
 struct Told {
@@ -59,10 +64,22 @@ fn kills_under_load_lose_nothing() {
         let told = Arc::new(Mutex::new(Told::default()));
         let from = maps.list(&ListOptions::default()).await.unwrap();
         let watch = spawn(follow(maps.clone(), from.resource_version, told.clone()));
-        let writer = spawn(write_load(maps.clone(), stop.clone()));
+        let (count, mut counted) = tokio::sync::watch::channel(0_usize);
+        let writer = spawn(write_load(maps.clone(), stop.clone(), count));
         let mut rng = base::Rng::from_os();
+        let mut written = 0;
         for round in 0..rounds {
-            tokio::time::sleep(Duration::from_millis(200 + rng.below(1500))).await;
+            // Whatever was killed serves again, and then dies at any moment. Now and then it lives so
+            // long that its keeper forgets that it died so often (and starts it at once again).
+            let serves = counted.wait_for(|now| *now >= written + WRITES_BEFORE_A_KILL);
+            written = *within(SERVES_AGAIN, "writes are acknowledged again", serves)
+                .await
+                .unwrap();
+            let life = match round % 10 {
+                9 if round + 1 < rounds => 10_500,
+                _ => rng.below(1500),
+            };
+            tokio::time::sleep(Duration::from_millis(life)).await;
             let victims = victims(&fixture, rng.below(3)).await;
             println!("round {round}: kill -9 {victims:?}");
             for pid in victims {
@@ -70,7 +87,10 @@ fn kills_under_load_lose_nothing() {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        let serves = counted.wait_for(|now| *now >= written + WRITES_BEFORE_A_KILL);
+        within(SERVES_AGAIN, "writes are acknowledged again", serves)
+            .await
+            .unwrap();
         stop.store(true, Ordering::SeqCst);
         let acknowledged = writer.await.unwrap();
         let last = wait_until_running(&pods, "ticker").await;
@@ -96,6 +116,11 @@ fn import_busybox(fixture: &Fixture) -> bool {
     true
 }
 
+async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(limit, future).await;
+    result.unwrap_or_else(|_| panic!("{what} within {limit:?}"))
+}
+
 /// 0: the control plane, 1: the agents, 2: both; waited for where the last kill still shows.
 async fn victims(fixture: &Fixture, what: u64) -> Vec<u32> {
     for _ in 0..600 {
@@ -119,7 +144,11 @@ async fn victims(fixture: &Fixture, what: u64) -> Vec<u32> {
 }
 
 /// Creates objects one after the other; gives the names that the server acknowledged.
-async fn write_load(maps: Api, stop: Arc<AtomicBool>) -> Vec<String> {
+async fn write_load(
+    maps: Api,
+    stop: Arc<AtomicBool>,
+    count: tokio::sync::watch::Sender<usize>,
+) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let mut number = 0_u32;
     while !stop.load(Ordering::SeqCst) {
@@ -130,7 +159,10 @@ async fn write_load(maps: Api, stop: Arc<AtomicBool>) -> Vec<String> {
         );
         let request = tokio::time::timeout(Duration::from_secs(5), maps.create(json)).await;
         match request {
-            Ok(Ok(_)) => acknowledged.push(name),
+            Ok(Ok(_)) => {
+                acknowledged.push(name);
+                count.send_replace(acknowledged.len());
+            }
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -184,7 +216,8 @@ async fn check_writes(maps: &Api, acknowledged: &[String], rounds: u32) {
         "{} writes acknowledged over {rounds} kills",
         acknowledged.len()
     );
-    assert!(acknowledged.len() > 20, "the load wrote something");
+    let least = WRITES_BEFORE_A_KILL * (usize::try_from(rounds).unwrap() + 1);
+    assert!(acknowledged.len() >= least, "writes before each kill");
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 }
 

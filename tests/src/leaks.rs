@@ -14,6 +14,7 @@ use api::Gvr;
 use client::{Api, Client, ListOptions};
 
 use crate::fixture::{Fixture, create_when_possible};
+use crate::until::until;
 use state::State;
 
 /// Pods that come and go together.
@@ -70,8 +71,8 @@ async fn batch(pods: &Api, first: usize, count: usize) {
             .to_owned();
         phase == "Succeeded" || api::meta::condition_is_true(dom.as_ref(), "Ready")
     };
-    wait(pods, "come up", |items| {
-        items.len() == count && items.iter().all(settled)
+    until(pods, "come up", |pods| {
+        (pods.len() == count && pods.values().all(settled)).then_some(())
     })
     .await;
     for kind in first..first + count {
@@ -79,25 +80,7 @@ async fn batch(pods: &Api, first: usize, count: usize) {
             .delete(&format!("leak-{kind}"), &client::DeleteOptions::default())
             .await;
     }
-    wait(pods, "go", <[client::Object]>::is_empty).await;
-}
-
-async fn wait(pods: &Api, what: &str, ready: impl Fn(&[client::Object]) -> bool) {
-    for _ in 0..1200 {
-        if let Ok(list) = pods.list(&ListOptions::default()).await
-            && ready(&list.items)
-        {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let list = pods.list(&ListOptions::default()).await.unwrap();
-    let left: Vec<String> = list
-        .items
-        .iter()
-        .map(|object| String::from_utf8_lossy(object.bytes()).into_owned())
-        .collect();
-    panic!("pods do not {what} in two minutes: {left:#?}");
+    until(pods, "go", |pods| pods.is_empty().then_some(())).await;
 }
 
 /// Kills the control plane and every agent and waits until they are back; every second time the
@@ -114,6 +97,7 @@ async fn restart(fixture: &Fixture, client: &Client, count: usize) {
         }
     }
     let nodes = client.resource(&Gvr::new("", "v1", "nodes"));
+    // Processes and what the kernel keeps of them announce nothing: they are looked at again.
     for _ in 0..1200 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let now = state::processes(fixture);

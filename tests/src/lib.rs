@@ -30,3 +30,5 @@ mod simulation;
 mod tidy;
 #[cfg(test)]
 mod token_rotation;
+#[cfg(test)]
+mod until;

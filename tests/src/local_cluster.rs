@@ -10,7 +10,8 @@ use std::time::Duration;
 use api::Gvr;
 use bootstrap::snapshot::{HostState, Scope};
 
-use crate::fixture::{Fixture, create_when_possible, wait_until_running};
+use crate::fixture::{self, Fixture, create_when_possible, wait_until_running};
+use crate::until::object_until;
 
 /// Brings a cluster up, runs every scenario, takes it down; the host is as before.
 #[test]
@@ -120,14 +121,11 @@ fn three_nodes_and_a_dead_one() {
         let (_, address, _) = &running[1];
         println!("node {} killed, its pod was {address}", nodes[1].name);
         fixture.must(&["start", "--name", &name]);
-        for _ in 0..600 {
-            let now = wait_until_running(&pods, &nodes[1].name).await;
-            if now.1 != running[1].1 {
-                running[1] = now;
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let before = running[1].1.clone();
+        running[1] = object_until(&pods, &nodes[1].name, "runs again", |pod| {
+            fixture::running(pod).filter(|now| now.1 != before)
+        })
+        .await;
         let pod = pods.get(&nodes[1].name).await.unwrap();
         assert_eq!(pod.uid(), uid, "the same pod");
         assert_eq!(running[1].2, 1, "one restart");
@@ -159,6 +157,28 @@ fn three_nodes_and_a_dead_one() {
 
 /// What `make run` shows: three replicas on three nodes behind a Service, asked through a port of
 /// each node, and updated under load without a failed request.
+/// What they choose shows in routes and sockets only once they run.
+#[test]
+fn clusters_of_two_folders_that_start_at_once_share_nothing() {
+    let Some(first) = Fixture::new("t") else {
+        return;
+    };
+    let second = first.beside();
+    std::thread::scope(|scope| {
+        for fixture in [&first, &second] {
+            scope.spawn(|| fixture.must(&["up", "--name", &fixture.name]));
+        }
+    });
+    let (one, other) = (first.cluster(), second.cluster());
+    for range in one.ranges.all() {
+        for theirs in other.ranges.all() {
+            let apart = !range.contains(&theirs) && !theirs.contains(&range);
+            assert!(apart, "{range} and {theirs}");
+        }
+    }
+    assert_ne!(one.api, other.api);
+}
+
 #[test]
 fn the_demo() {
     let Some(fixture) = Fixture::new("r") else {

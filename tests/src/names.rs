@@ -7,10 +7,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use api::Gvr;
-use client::{ListOptions, Patch};
+use client::{Object, Patch};
 use expect_test::expect;
 
 use crate::fixture::Fixture;
+use crate::until::until;
 
 /// Answers every question with 192.0.2.77, on the host's loopback.
 fn resolver() -> SocketAddr {
@@ -134,33 +135,23 @@ fn names_of_a_cluster() {
             www.acme.test. 9 A 192.0.2.77
         "#]].assert_eq(&found);
         let events = client.namespaced(&Gvr::new("", "v1", "events"), "kube-system");
-        let mut told = false;
-        for _ in 0..100 {
-            let list = events.list(&ListOptions::default()).await.unwrap();
-            told = list.items.iter().any(|event| {
-                let text = String::from_utf8_lossy(event.bytes());
-                text.contains("CorefileNotSupported") && text.contains("hosts is not supported")
-            });
-            if told {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert!(told, "an event says what the Corefile asks in vain");
+        let told = |event: &Object| {
+            let text = String::from_utf8_lossy(event.bytes());
+            text.contains("CorefileNotSupported") && text.contains("hosts is not supported")
+        };
+        until(&events, "say what the Corefile asks in vain", |events| {
+            events.values().any(told).then_some(())
+        })
+        .await;
 
         // The Service's endpoints are the nodes.
         let slices = client.namespaced(&Gvr::new("discovery.k8s.io", "v1", "endpointslices"), "kube-system");
         let slice = slices.get("kube-dns-ipv4-0").await.unwrap();
         assert!(String::from_utf8_lossy(slice.bytes()).contains(&server.ip().to_string()));
         slices.delete("kube-dns-ipv4-0", &client::DeleteOptions::default()).await.unwrap();
-        let mut back = false;
-        for _ in 0..100 {
-            back = slices.find("kube-dns-ipv4-0").await.unwrap().is_some();
-            if back {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(back, "a slice that somebody deletes comes back");
+        until(&slices, "come back when somebody deletes one", |slices| {
+            slices.contains_key("kube-dns-ipv4-0").then_some(())
+        })
+        .await;
     });
 }

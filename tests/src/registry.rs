@@ -14,8 +14,10 @@ use api::Gvr;
 use client::{Api, Client};
 use images::build::Build;
 use images::{ImageConfig, Reference};
+use schema::Dom;
 
 use crate::fixture::{Fixture, create_when_possible};
+use crate::until::object_until;
 
 const REGISTRY: &str = "/usr/bin/docker-registry";
 const BUSYBOX: &str = "/bin/busybox";
@@ -159,8 +161,7 @@ async fn pod(pods: &Api, name: &str, image: &str, secret: &str) {
 }
 
 /// Phase, and why the container waits.
-async fn look(pods: &Api, name: &str) -> (String, String, String) {
-    let pod = pods.get(name).await.unwrap().parse().unwrap();
+fn state(pod: &Dom) -> (String, String, String) {
     let status = pod.as_ref().get("status").unwrap();
     let container = status.items("containerStatuses").next();
     let waiting = container.and_then(|container| container.at(&["state", "waiting"]));
@@ -174,25 +175,19 @@ async fn look(pods: &Api, name: &str) -> (String, String, String) {
 
 /// What is said about a pull that failed.
 async fn failure(pods: &Api, name: &str) -> String {
-    for _ in 0..300 {
-        let (phase, reason, message) = look(pods, name).await;
+    object_until(pods, name, "cannot be pulled", |pod| {
+        let (phase, reason, message) = state(pod);
         assert_ne!(phase, "Running", "pod {name} runs");
-        if matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff") {
-            return message;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("pod {name}: {:?} after 15 s", look(pods, name).await);
+        matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff").then_some(message)
+    })
+    .await
 }
 
 async fn running(pods: &Api, name: &str) {
-    for _ in 0..600 {
-        if look(pods, name).await.0 == "Running" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("pod {name}: {:?} after a minute", look(pods, name).await);
+    object_until(pods, name, "runs", |pod| {
+        (state(pod).0 == "Running").then_some(())
+    })
+    .await;
 }
 
 #[test]
@@ -271,7 +266,8 @@ fn pods_of_a_registry() {
             "no-secret",
             "wrong-secret",
         ] {
-            assert_eq!(look(&pods, name).await.0, "Pending", "{name}");
+            let pod = pods.get(name).await.unwrap().parse().unwrap();
+            assert_eq!(state(&pod).0, "Pending", "{name}");
         }
         // Last, for what is on the node serves every pod of it.
         pod(&pods, "right-secret", &private, "right").await;

@@ -192,7 +192,7 @@ trial_install() {
       installed
       step 'restart: no container was started again' same started
       serves 'after the restart'
-      step 'agent and server are killed' systemctl kill -s KILL transom-server transom-agent
+      step 'agent and server are killed' systemctl kill --kill-whom=main -s KILL transom-server transom-agent
       sleep 3
       installed
       step 'kill: no container was started again' same started

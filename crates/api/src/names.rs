@@ -532,6 +532,24 @@ pub fn random_suffix(length: usize, mut below: impl FnMut(u64) -> u64) -> String
     (0..length).map(pick).collect()
 }
 
+/// A random version 4 UUID, which every object gets.
+pub fn random_uid(mut below: impl FnMut(u64) -> u64) -> String {
+    let quarter = |_| u128::from(below(1 << 32)) & 0xffff_ffff;
+    let random = (0..4)
+        .map(quarter)
+        .fold(0_u128, |all, part| all << 32 | part);
+    let number = random & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+    let hex = format!("{number:032x}");
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}
+
 /// Encodes a hash as upstream does for `pod-template-hash`: digits of the decimal number
 /// mapped on the alphabet. Source: apimachinery pkg/util/rand SafeEncodeString.
 #[must_use]

@@ -129,6 +129,21 @@ fn is_spliced(resource: &Resource, view: &View) -> bool {
     view.convert.is_none() && resource.definition.is_none()
 }
 
+/// Writes the head of an object's served JSON; the rest, which in most views is what is stored.
+fn head(
+    resource: &Resource,
+    view: &View,
+    stored: &Bytes,
+    revision: u64,
+    text: &mut impl BufMut,
+) -> Bytes {
+    if !is_spliced(resource, view) {
+        return Bytes::from(converted(resource, view, stored, revision));
+    }
+    put_kind(resource, view, text);
+    splice(revision, stored, text)
+}
+
 /// The served JSON of an object in a view, as slices behind those that are there.
 pub(crate) fn json(
     resource: &Resource,
@@ -137,14 +152,12 @@ pub(crate) fn json(
     revision: u64,
     parts: &mut Vec<Bytes>,
 ) {
-    if is_spliced(resource, view) {
-        let mut text = BytesMut::with_capacity(room(resource, view));
-        put_kind(resource, view, &mut text);
-        let rest = splice(revision, stored, &mut text);
-        parts.extend([text.freeze(), rest]);
-        return;
+    let mut text = BytesMut::with_capacity(room(resource, view));
+    let rest = head(resource, view, stored, revision, &mut text);
+    if !text.is_empty() {
+        parts.push(text.freeze());
     }
-    parts.push(Bytes::from(converted(resource, view, stored, revision)));
+    parts.push(rest);
 }
 
 /// The same behind other text, in one buffer.
@@ -155,13 +168,8 @@ pub(crate) fn write_json(
     revision: u64,
     out: &mut Vec<u8>,
 ) {
-    if is_spliced(resource, view) {
-        put_kind(resource, view, out);
-        let rest = splice(revision, stored, out);
-        out.extend_from_slice(&rest);
-    } else {
-        out.extend_from_slice(&converted(resource, view, stored, revision));
-    }
+    let rest = head(resource, view, stored, revision, out);
+    out.extend_from_slice(&rest);
 }
 
 /// The items of a list with commas between, as slices: what is added to all of them stands in one

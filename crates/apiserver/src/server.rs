@@ -226,19 +226,8 @@ impl Server {
     }
 
     pub(crate) fn uid(&self) -> String {
-        let mut bytes = [0u8; 16];
-        self.rng.lock().bytes(&mut bytes);
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(
-            "{}-{}-{}-{}-{}",
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..]
-        )
+        let mut rng = self.rng.lock();
+        api::names::random_uid(|bound| rng.below(bound))
     }
 
     async fn who(&self, request: &mut Request) -> Result<UserInfo, Status> {

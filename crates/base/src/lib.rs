@@ -13,6 +13,6 @@ pub mod telemetry;
 pub use assert::violated;
 pub use backoff::Backoff;
 pub use chain::Chain;
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, after};
 pub use random::Rng;
 pub use shutdown::Shutdown;

@@ -158,16 +158,6 @@ impl Place {
         }
     }
 
-    /// Held while ranges, ports and users are chosen: two clusters must not choose the same. It is
-    /// a lock on the folder itself, so that it leaves nothing.
-    pub(crate) fn choosing(&self) -> Result<File, Error> {
-        let path = Self::clusters(&self.root);
-        let folder = File::open(&path).map_err(Error::file("open", &path))?;
-        rustix::fs::flock(&folder, FlockOperation::LockExclusive)
-            .map_err(Error::errno("lock", path.display()))?;
-        Ok(folder)
-    }
-
     pub(crate) fn load(&self) -> Result<Option<State>, Error> {
         let path = self.state_file();
         let Some(text) = files::read(&path)? else {

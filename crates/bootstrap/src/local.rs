@@ -22,7 +22,7 @@ use crate::{certs, files, host, node, preflight};
 mod choose;
 mod life;
 
-use choose::decide;
+use choose::{choosing, decide};
 use life::{SERVER, end_processes, install_shim, may_run, run, server_of};
 
 /// Gets a line for every step that may take longer than a second.
@@ -157,7 +157,7 @@ pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
     check(up, &place, &program, progress)?;
 
     let lock = place.lock()?;
-    let choosing = place.choosing()?;
+    let choosing = choosing(progress)?;
     let mut state = match decide(up, &place) {
         Ok(state) => state,
         Err(error) => {
@@ -171,8 +171,8 @@ pub fn up(up: &Up, progress: Progress<'_>) -> Result<Cluster, Error> {
     files::folder(&place.dir(), 0o755)?;
     state.stopped = false;
     place.save(&state)?;
-    drop(choosing);
     run(&place, &state, &program, progress)?;
+    drop(choosing);
     let former = state.kubeconfig.as_deref();
     let target = Target::choose(up.kubeconfig.as_deref().or(former));
     hand_out(&place, &mut state, &target)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use base::{Chain, Clock, Shutdown};
 use client::{Cache, Client, DeleteOptions, EventType, Key, Object, Recorder, Reference};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nodeapi::{CriError, ImageService, RuntimeService, Streams};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -169,10 +169,7 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::warn!(pod = %self.key, err = %Chain(&error), "pod sync failed, retries");
-                    let delay = jiff::SignedDuration::try_from(backoff.next_delay());
-                    delay
-                        .ok()
-                        .and_then(|delay| self.now().checked_add(delay).ok())
+                    Some(base::after(self.now(), backoff.next_delay()))
                 }
             };
             let mailbox = self.mailbox.clone();
@@ -305,9 +302,7 @@ impl Worker {
             self.refresh_at = None;
             return;
         }
-        let next = now
-            .checked_add(jiff::SignedDuration::from_secs(REFRESH_SECONDS))
-            .ok();
+        let next = Some(base::after(now, SignedDuration::from_secs(REFRESH_SECONDS)));
         let shows = labels_and_annotations(&self.object);
         let same = self
             .shown
@@ -580,8 +575,8 @@ impl Worker {
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => {
                     tracing::warn!(pod = %self.key, err = %Chain(&error), "pod not deleted, retries");
-                    let at = self.now().checked_add(jiff::SignedDuration::from_secs(1));
-                    return Ok(Next::Wait(at.ok()));
+                    let at = base::after(self.now(), SignedDuration::from_secs(1));
+                    return Ok(Next::Wait(Some(at)));
                 }
             }
         }
@@ -710,8 +705,8 @@ fn deadline(
     match before {
         Some((grace, at)) if grace == deletion.grace_seconds => at,
         Some((_, at)) => {
-            let grace = jiff::SignedDuration::from_secs(deletion.grace_seconds);
-            now.checked_add(grace).map_or(at, |shorter| shorter.min(at))
+            let grace = SignedDuration::from_secs(deletion.grace_seconds);
+            base::after(now, grace).min(at)
         }
         None => deletion.at,
     }

@@ -23,6 +23,20 @@ fn bad(rule: fn(&str) -> Vec<String>, values: &[&str]) {
 }
 
 #[test]
+fn uids_say_that_they_are_random() {
+    check(
+        &[random_uid(|_| 0), random_uid(|bound| bound - 1)],
+        expect!["00000000-0000-4000-8000-000000000000 | ffffffff-ffff-4fff-bfff-ffffffffffff"],
+    );
+    let mut count = 0;
+    let uid = random_uid(|_| {
+        count += 1;
+        count
+    });
+    check(&[uid], expect!["00000001-0000-4002-8000-000300000004"]);
+}
+
+#[test]
 fn labels_and_subdomains() {
     good(
         dns1123_label,

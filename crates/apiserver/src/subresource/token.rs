@@ -94,9 +94,7 @@ pub(super) async fn run(call: Call, request: Request) -> Result<Response, Status
     let token = tokens
         .sign(&claims)
         .map_err(|error| Status::internal(&error))?;
-    let expires = now
-        .checked_add(jiff::SignedDuration::from_secs(asked))
-        .unwrap_or(now);
+    let expires = base::after(now, jiff::SignedDuration::from_secs(asked));
     let root = body.root();
     body.set_str(root, "kind", "TokenRequest");
     body.set_str(root, "apiVersion", "authentication.k8s.io/v1");

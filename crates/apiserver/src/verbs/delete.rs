@@ -6,6 +6,7 @@
 //! apiserver/pkg/registry/generic/registry/store.go (deletionFinalizersForGarbageCollection).
 
 use api::{Gk, Status, meta};
+use jiff::SignedDuration;
 use registry::Extras;
 use schema::{Dom, Ref};
 use store::{Outcome, Revision, Txn};
@@ -236,10 +237,7 @@ impl Call {
         let map = new.ensure_map(root, "metadata");
         let now = self.server.config.clock.now();
         let stamp = |seconds: i64| {
-            let then = now
-                .checked_add(jiff::SignedDuration::from_secs(seconds))
-                .unwrap_or(now);
-            api::time::format_seconds(then)
+            api::time::format_seconds(base::after(now, SignedDuration::from_secs(seconds)))
         };
         let grace = match strategy.graceful {
             Some(graceful) => graceful(old, options.grace_seconds),
@@ -260,12 +258,9 @@ impl Call {
             if shorter {
                 new.set_int(map, "deletionGracePeriodSeconds", grace);
                 let start = own.deleted().map_or(now, |then| {
-                    then.checked_sub(jiff::SignedDuration::from_secs(left))
-                        .unwrap_or(now)
+                    base::after(then, SignedDuration::from_secs(left.saturating_neg()))
                 });
-                let then = start
-                    .checked_add(jiff::SignedDuration::from_secs(grace))
-                    .unwrap_or(now);
+                let then = base::after(start, SignedDuration::from_secs(grace));
                 new.set_str(map, "deletionTimestamp", &api::time::format_seconds(then));
             }
             let left = if shorter { grace } else { left };

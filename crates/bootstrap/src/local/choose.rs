@@ -2,13 +2,15 @@
 //!
 //! Reads the host and the other clusters; changes nothing. All objections come at once.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 
 use base::{Clock, SystemClock};
+use rustix::fs::FlockOperation;
 
 use crate::cluster::{Place, State};
 use crate::error::{Error, Finding};
-use crate::local::{Up, names};
+use crate::local::{Progress, Up, names};
 use crate::ranges::{self, MOST_NODES, Ranges};
 use crate::{host, preflight};
 
@@ -16,6 +18,20 @@ const FIRST_PORT: u16 = 6443;
 const PORTS: u16 = 200;
 const FIRST_UID: u32 = 64_000;
 const UIDS: u32 = 900;
+
+/// Held from the choice of ranges, port and user until a cluster's routes and sockets show it: two
+/// clusters of a host must not choose the same, whatever folders they live in. It is a lock on the
+/// network namespace itself, so that it leaves nothing.
+pub(super) fn choosing(progress: Progress<'_>) -> Result<File, Error> {
+    let path = Path::new("/proc/self/ns/net");
+    let network = File::open(path).map_err(Error::file("open", path))?;
+    let lock = |how| rustix::fs::flock(&network, how).map_err(Error::errno("lock", path.display()));
+    if lock(FlockOperation::NonBlockingLockExclusive).is_err() {
+        progress("waiting until another cluster of this host has started");
+        lock(FlockOperation::LockExclusive)?;
+    }
+    Ok(network)
+}
 
 /// The state that `up` asks for.
 pub(super) fn decide(up: &Up, place: &Place) -> Result<State, Error> {

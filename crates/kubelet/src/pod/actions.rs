@@ -137,10 +137,8 @@ pub fn actions(pod: &PodSpec, observed: &Observed, known: &Knowledge, now: Times
         );
         return plan;
     }
-    if let (Some(limit), Some(start)) = (pod.active_deadline_seconds, known.started_at)
-        && let Ok(at) = start.checked_add(jiff::SignedDuration::from_secs(limit))
-    {
-        plan.wake(at);
+    if let (Some(limit), Some(start)) = (pod.active_deadline_seconds, known.started_at) {
+        plan.wake(base::after(start, jiff::SignedDuration::from_secs(limit)));
     }
     let sandbox = observed.sandbox.as_ref();
     let Some(sandbox) = sandbox.filter(|sandbox| sandbox.ready) else {

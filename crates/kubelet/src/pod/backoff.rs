@@ -37,7 +37,7 @@ impl CrashBackoff {
         if finished.duration_since(delay.updated) > FORGET_AFTER {
             return None;
         }
-        let until = finished.checked_add(delay.current).ok()?;
+        let until = base::after(finished, delay.current);
         // Nobody ends in the future: the clock was set back since, and how long ago it ended is
         // unknown. It has waited enough.
         (until > now && finished <= now).then_some((until, delay.current))

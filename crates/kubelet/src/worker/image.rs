@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::Backoff;
 use client::EventType;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use nodeapi::cri::{AuthConfig, Image, ImageSpec, ImageStatusRequest, PullImageRequest};
 use schema::Ref;
 
@@ -298,10 +298,6 @@ impl Worker {
     /// Remembers a failure with a growing delay.
     fn wait(&mut self, key: &str, reason: &str, message: String) -> Waiting {
         let now = self.now();
-        let after = |delay: Duration| {
-            let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-            now.checked_add(delay).unwrap_or(now)
-        };
         let failed = self
             .failed_pulls
             .entry(key.to_owned())
@@ -312,12 +308,12 @@ impl Worker {
                 message: String::new(),
             });
         let delay = failed.backoff.next_delay();
-        failed.until = after(delay);
+        failed.until = base::after(now, delay);
         reason.clone_into(&mut failed.reason);
         failed.message.clone_from(&message);
         // The failure is shown for a while, then that its repetition waits.
         let retry_at = match reason {
-            "ErrImagePull" => after(SHOWN.min(delay)),
+            "ErrImagePull" => base::after(now, SHOWN.min(delay)),
             _ => failed.until,
         };
         Waiting {

@@ -64,8 +64,8 @@ impl Told {
             self.revert_at = None;
             return true;
         }
-        let later = now.checked_add(SignedDuration::from_secs(REVERT_SECONDS));
-        let at = *self.revert_at.get_or_insert(later.unwrap_or(now));
+        let later = base::after(now, SignedDuration::from_secs(REVERT_SECONDS));
+        let at = *self.revert_at.get_or_insert(later);
         if at > now {
             return false;
         }

@@ -441,7 +441,7 @@ impl Worker {
 
     fn hold_for(&mut self, name: &str, reason: &str, message: String) {
         let delay = SignedDuration::from_secs(CONFIG_RETRY_SECONDS);
-        let retry_at = self.now().checked_add(delay).ok();
+        let retry_at = Some(base::after(self.now(), delay));
         self.hold(
             name,
             Waiting {

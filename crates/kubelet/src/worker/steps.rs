@@ -34,7 +34,7 @@ impl Steps {
 
 /// The same instant by a clock that was set.
 pub(super) fn shift(at: &mut Timestamp, by: SignedDuration) {
-    *at = at.checked_add(by).unwrap_or(*at);
+    *at = base::after(*at, by);
 }
 
 #[cfg(test)]

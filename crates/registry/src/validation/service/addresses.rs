@@ -219,7 +219,7 @@ fn object(cx: &Context<'_>, ip: &str, service: &str) -> Dom {
     let meta = dom.new_map();
     dom.set(root, "metadata", meta);
     dom.set_str(meta, "name", ip);
-    dom.set_str(meta, "uid", &uid(cx));
+    dom.set_str(meta, "uid", &api::names::random_uid(cx.below));
     dom.set_str(
         meta,
         "creationTimestamp",
@@ -242,24 +242,4 @@ fn object(cx: &Context<'_>, ip: &str, service: &str) -> Dom {
     dom.set_str(parent, "namespace", cx.namespace);
     dom.set_str(parent, "name", service);
     dom
-}
-
-/// A random version 4 UUID.
-fn uid(cx: &Context<'_>) -> String {
-    let mut bytes = [0u8; 16];
-    for byte in &mut bytes {
-        *byte = u8::try_from((cx.below)(256)).unwrap_or(0);
-    }
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let hex = hex.concat();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
 }
