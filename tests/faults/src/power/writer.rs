@@ -13,15 +13,16 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use base::Rng;
 use bytes::Bytes;
 use store::{
-    Compare, Config, Durability, EventKind, Op, Outcome, Revision, Store, StoreError, Txn,
+    Compare, Config, Durability, EventKind, Op, Outcome, Revision, Store, StoreError, Txn, Watcher,
 };
+use tokio::sync::watch;
 
 const WRITERS: u64 = 6;
 
@@ -54,47 +55,31 @@ pub(crate) fn sum(value: &[u8]) -> u32 {
 /// Writes, then ends.
 pub(crate) fn run(dir: &Path, boot: &str, load: Load) -> Result<()> {
     let store = Store::open(&config(dir, boot)).context("open the store")?;
-    let told = AtomicU64::new(store.current_revision().0);
+    let from = store.current_revision();
+    let watcher = store.watch(b"", from).context("watch")?;
+    let (tell, told) = watch::channel(from.0);
     let mut rng = Rng::new(load.seed);
     let rngs: Vec<Rng> = (0..WRITERS).map(|_| rng.child("writer")).collect();
-    std::thread::scope(|scope| -> Result<()> {
-        let mut watcher = store
-            .watch(b"", store.current_revision())
-            .context("watch")?;
-        let told = &told;
-        scope.spawn(move || {
-            wait(async {
-                while let Ok(batch) = watcher.next().await {
-                    let mut lines = String::new();
-                    for event in batch.events.iter() {
-                        let kind = if event.kind == EventKind::Put {
-                            'P'
-                        } else {
-                            'D'
-                        };
-                        let key = String::from_utf8_lossy(&event.kv.key);
-                        let (at, sum) = (event.kv.mod_revision, sum(&event.kv.value));
-                        let written = writeln!(lines, "saw {at} {kind} {key} {sum:x}");
-                        base::always!(written.is_ok(), "a string takes everything");
-                    }
-                    say(&lines);
-                    told.store(batch.revision.0, Ordering::Release);
-                }
-            });
-        });
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| wait(follow(watcher, tell)));
         let writers = rngs.into_iter().zip(0..).map(|(rng, writer)| {
-            let store = &store;
-            scope.spawn(move || wait(write(store, writer, rng, load)))
+            let (store, told) = (&store, told.clone());
+            scope.spawn(move || wait(write(store, writer, rng, load, &told)))
         });
         let writers: Vec<_> = writers.collect();
+        let mut wrote = Ok(());
         for writer in writers {
-            writer
-                .join()
-                .map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+            wrote = wrote.and(joined(writer));
         }
         // What was committed shall also be told.
-        while told.load(Ordering::Acquire) < store.current_revision().0 {
-            std::thread::sleep(Duration::from_millis(1));
+        let last = store.current_revision().0;
+        let all_told = wait(told.clone().wait_for(|told| *told >= last)).is_ok();
+        if wrote.is_err() || !all_told {
+            // Else the watcher waits for more, and this process for the watcher.
+            store.close();
+            wrote?;
+            joined(watching)?;
+            bail!("the watcher ended before it was told of {last}");
         }
         if load.rest {
             std::thread::sleep(Duration::from_millis(1700));
@@ -107,8 +92,38 @@ pub(crate) fn run(dir: &Path, boot: &str, load: Load) -> Result<()> {
         }
         store.close();
         say("closed\n");
-        Ok(())
+        joined(watching)
     })
+}
+
+fn joined(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    let result = thread.join();
+    result.map_err(|_| anyhow::anyhow!("a thread panicked"))?
+}
+
+/// Reports what the watcher is told, until the store is closed.
+async fn follow(mut watcher: Watcher, tell: watch::Sender<u64>) -> Result<()> {
+    loop {
+        let batch = match watcher.next().await {
+            Ok(batch) => batch,
+            Err(StoreError::Closed) => return Ok(()),
+            Err(error) => return Err(error).context("the watcher is told no more"),
+        };
+        let mut lines = String::new();
+        for event in batch.events.iter() {
+            let kind = if event.kind == EventKind::Put {
+                'P'
+            } else {
+                'D'
+            };
+            let key = String::from_utf8_lossy(&event.kv.key);
+            let (at, sum) = (event.kv.mod_revision, sum(&event.kv.value));
+            let written = writeln!(lines, "saw {at} {kind} {key} {sum:x}");
+            base::always!(written.is_ok(), "a string takes everything");
+        }
+        say(&lines);
+        tell.send_replace(batch.revision.0);
+    }
 }
 
 #[expect(
@@ -134,7 +149,13 @@ fn say(lines: &str) {
     }
 }
 
-async fn write(store: &Store, writer: u64, mut rng: Rng, load: Load) -> Result<()> {
+async fn write(
+    store: &Store,
+    writer: u64,
+    mut rng: Rng,
+    load: Load,
+    told: &watch::Receiver<u64>,
+) -> Result<()> {
     let relaxed = writer % 2 == 1;
     // Relaxed writers go on for longer: at the end nothing is flushed for them.
     let writes = if relaxed {
@@ -155,7 +176,9 @@ async fn write(store: &Store, writer: u64, mut rng: Rng, load: Load) -> Result<(
             Err(error) => return Err(error.into()),
         }
         if writer == 0 && rng.below(24) == 0 {
+            // What the watcher was not told yet stays: what it saw is the truth of this test.
             let upto = store.current_revision().0.saturating_sub(rng.below(60));
+            let upto = upto.min(*told.borrow());
             if store.compact(Revision(upto)).is_ok() {
                 // Further than asked for where a power cut left a gap.
                 say(&format!("compacted {}\n", store.compacted_revision()));
