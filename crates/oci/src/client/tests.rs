@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cgroups::{Group, Layout, Limits};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::{ExecIo, Shim, clean_up, is_alive, read_state};
 use crate::leftovers;
@@ -565,6 +567,48 @@ fn containers_survive_their_client() {
         (kept.containers[0].state, kept.containers[0].exit_code),
         (STOPPED, 3)
     );
+}
+
+/// Whoever shuts a machine down asks every process to end, and waits.
+#[test]
+fn a_shim_that_nobody_needs_ends_when_the_machine_goes_down() {
+    let Some(bed) = bed("down") else { return };
+    let directory = bed.dir.path().join("other");
+    fs::create_dir(&directory).unwrap();
+    let pod = Pod {
+        directory: directory.to_string_lossy().into(),
+        ..bed.pod.clone()
+    };
+    let shim = Shim::spawn(&bed.binary, &pod).unwrap();
+    let container = bed.container("a", &["ready", "sleep", "60"]);
+    shim.create(&container).unwrap();
+    shim.start("a").unwrap();
+    let state = shim.state().unwrap();
+    let open = |pid: u32| {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        (pid, pidfd_open(pid, PidfdFlags::empty()).unwrap())
+    };
+    let (pid, shim_ends) = open(state.shim_pid);
+    let (inside, container_ends) = open(state.containers[0].pid);
+    drop(shim);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(!ends(&shim_ends, Duration::from_millis(300)));
+    assert!(!ends(&container_ends, Duration::ZERO));
+    kill_process(inside, Signal::KILL).unwrap();
+    assert!(ends(&shim_ends, Duration::from_secs(10)));
+    let kept = read_state(&directory).unwrap();
+    assert!(!is_alive(&kept));
+    assert_eq!(
+        (kept.containers[0].state, kept.containers[0].exit_code),
+        (STOPPED, 137)
+    );
+    clean_up(&directory);
+}
+
+fn ends(process: &OwnedFd, within: Duration) -> bool {
+    let mut entries = [PollFd::new(process, PollFlags::IN)];
+    let within = Timespec::try_from(within).unwrap();
+    poll(&mut entries, Some(&within)).unwrap() == 1
 }
 
 #[test]

@@ -531,10 +531,15 @@ impl Shim {
                 crate::complain(&e.0);
             }
         }
+        self.end_reaper();
+        sandbox::release(&self.files, &self.pod);
+    }
+
+    /// Ends the first process of a process namespace that containers share.
+    pub(crate) fn end_reaper(&self) {
         if let Some(reaper) = &self.reaper {
             let _gone = sys::pidfd_signal(&reaper.pidfd, libc::SIGKILL);
         }
-        sandbox::release(&self.files, &self.pod);
     }
 
     /// Whether any container is still alive.

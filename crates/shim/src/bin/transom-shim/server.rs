@@ -76,7 +76,9 @@ impl Connection {
     }
 }
 
-/// Serves until a client asks for shutdown.
+/// Serves until a client asks for shutdown, or the machine goes down: SIGTERM alone ends nothing that
+/// runs, but when all containers have ended and no agent listens, nobody needs this process any more.
+/// Whoever shuts the machine down would wait for it, with systemd for a minute and a half.
 pub(crate) fn serve(mut shim: Shim, listener: UnixListener, signals: &OwnedFd) -> Result<()> {
     listener
         .set_nonblocking(true)
@@ -84,6 +86,7 @@ pub(crate) fn serve(mut shim: Shim, listener: UnixListener, signals: &OwnedFd) -
     let mut connections: Vec<Connection> = Vec::new();
     let mut next_id = 0;
     let mut ending: Option<i64> = None;
+    let mut going_down = false;
     loop {
         let mut entries = vec![
             sys::poll_entry(signals.as_raw_fd(), sys::POLL_IN),
@@ -104,7 +107,9 @@ pub(crate) fn serve(mut shim: Shim, listener: UnixListener, signals: &OwnedFd) -
         // Output first: it must be in the log before anybody hears of an exit.
         shim.pump(&entries[first_stream..]);
         if entries[0].revents != 0 {
-            while sys::next_signal(signals).is_some() {}
+            while let Some(signal) = sys::next_signal(signals) {
+                going_down |= signal == libc::SIGTERM.unsigned_abs();
+            }
             shim.reap();
         }
         for (connection, entry) in connections.iter_mut().zip(&entries[2..first_stream]) {
@@ -138,6 +143,11 @@ pub(crate) fn serve(mut shim: Shim, listener: UnixListener, signals: &OwnedFd) -
             return Ok(());
         }
         connections.retain(|c| !c.closed);
+        if going_down && connections.is_empty() && !shim.is_busy() {
+            // What it keeps says to the next agent, if there is one, how all ended.
+            shim.end_reaper();
+            return Ok(());
+        }
         if entries[1].revents != 0
             && let Ok((socket, _)) = listener.accept()
         {
