@@ -46,12 +46,24 @@ pub fn choose(tables: &[&'static [Target]]) {
     // What is made once, on the first input, is not the input's.
     (target.run)(b"");
     if let Some(findings) = std::env::var_os("FUZZ_FINDINGS") {
-        let words = std::env::var("FUZZ_WORDS").ok();
-        let words = words.and_then(|path| std::fs::read_to_string(path).ok());
-        let words = fuzz::mutate::words(&words.unwrap_or_default());
-        let family = Family::new(words, counters::words());
+        let family = Family::new(dictionary(), counters::words());
         *FAMILY.lock().unwrap_or_else(PoisonError::into_inner) = Some(family);
         watch::start(PathBuf::from(findings));
+    }
+}
+
+/// The words of the file that `FUZZ_WORDS` names; none if it names none.
+fn dictionary() -> Vec<Vec<u8>> {
+    let Some(path) = std::env::var_os("FUZZ_WORDS") else {
+        return Vec::new();
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => fuzz::mutate::words(&text),
+        Err(error) => {
+            // A run without its words would look like one with them.
+            eprintln!("FUZZ_WORDS: cannot read {}: {error}", path.display());
+            std::process::exit(2);
+        }
     }
 }
 
