@@ -1,10 +1,11 @@
 //! What is executed now, so that a finding by a mutant leaves the mutant behind.
 //!
-//! Owns the current input, the count of executions and the processor time (printed each second;
-//! xtask takes the last line), the end of a process that panics or hangs. libFuzzer knows only the input that it handed
-//! over, so its own files and its alarm are of no use in a family; what cannot be caught here (a
-//! stack that overflows) leaves libFuzzer's file, and `FUZZ_LAST=FILE` writes each input to a file
-//! before it is executed, when that one is run again.
+//! Owns the current input, the count of executions and the processor time (printed each second,
+//! xtask takes the last line), and the end of a process that panics or hangs. Knows no target.
+//!
+//! libFuzzer knows only the input that it handed over, so its own files and its alarm are of no use
+//! in a family. What cannot be caught here (a stack that overflows) leaves libFuzzer's file; when
+//! that one is run again, `FUZZ_LAST=FILE` writes each input to a file before it is executed.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ pub(crate) fn start(findings: PathBuf) {
         eprintln!("{panic}");
         die("panic", &folder);
     }));
+    // Looks at intervals: an execution that does not end announces nothing, and a timer for each
+    // would cost more than most of them take.
     std::thread::spawn(move || {
         let mut seen = (0, 0, 0);
         loop {
@@ -97,6 +100,8 @@ fn die(what: &str, findings: &std::path::Path) -> ! {
         Ok(()) => eprintln!("engine: {} bytes in {}", current.len(), path.display()),
         Err(error) => eprintln!("engine: {} is not written: {error}", path.display()),
     }
-    let _ = kill_process(getpid(), Signal::KILL);
+    if let Err(error) = kill_process(getpid(), Signal::KILL) {
+        eprintln!("engine: its process is not killed: {error}");
+    }
     std::process::abort()
 }
