@@ -4,6 +4,10 @@
 //! moved, numbers at the edges) and their order, which the input alone decides: the same input and
 //! words give the same mutants, so that a family can be walked again. Knows no target.
 //! Example: `replicas: 3`, one step `number` → `replicas: 9223372036854775808`.
+//!
+//! Its generator is not `base::Rng`: `base` brings tokio, ring and tracing, which would be built with
+//! counters into engines whose readers need none of them. One word of state is also all that a new
+//! start costs, and there is one for each input.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
