@@ -158,7 +158,10 @@ pub(crate) fn protobuf(data: &[u8]) {
     if let Ok(decoded) = schema::decode_json(table, ty, &json, &LIMITS) {
         let json = decoded.dom;
         if json.as_ref().str("kind").is_empty() {
-            // In JSON an event of a watch names no kind (upstream too), so no envelope can.
+            // In JSON an event of a watch names no kind, so no envelope can.
+            // Source: kubernetes v1.36 apimachinery pkg/apis/meta/v1/watch.go (WatchEvent has no
+            // TypeMeta, its GetObjectKind is schema.EmptyObjectKind) and
+            // pkg/runtime/serializer/protobuf/protobuf.go (Decode: no envelope without a kind).
             assert_eq!(table.type_name(ty), "WatchEvent", "a kind is lost");
             return;
         }
