@@ -20,8 +20,7 @@ pub(crate) fn reference(data: &[u8]) {
         return;
     };
     let printed = reference.to_string();
-    let again = printed.parse::<images::Reference>();
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, str::parse::<images::Reference>);
     assert_eq!(reference, again, "{source:?} is printed as {printed:?}");
 }
 

@@ -182,6 +182,15 @@ pub fn text(data: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(data)
 }
 
+/// What was printed, read again.
+///
+/// # Panics
+/// When it does not read: the law of all that is printed.
+#[track_caller]
+pub fn again<T, E: std::fmt::Display>(printed: &str, read: impl FnOnce(&str) -> Result<T, E>) -> T {
+    read(printed).unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"))
+}
+
 /// The parts between lines of three dashes.
 #[must_use]
 pub fn parts(data: &[u8]) -> Vec<&[u8]> {

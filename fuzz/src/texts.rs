@@ -19,8 +19,7 @@ pub(crate) fn labels(data: &[u8]) {
         return;
     };
     let printed = selector.to_string();
-    let again = api::LabelSelector::parse(&printed);
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, api::LabelSelector::parse);
     assert_eq!(printed, again.to_string(), "another selector");
     for value in [None, Some(""), Some("a"), Some("5")] {
         assert_eq!(
@@ -37,8 +36,7 @@ pub(crate) fn fields(data: &[u8]) {
         return;
     };
     let printed = selector.to_string();
-    let again = api::fields::Selector::parse(&printed);
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, api::fields::Selector::parse);
     assert_eq!(selector.terms().len(), again.terms().len(), "{printed:?}");
     for value in ["", "a", "=", ","] {
         assert_eq!(
@@ -55,8 +53,7 @@ pub(crate) fn quantity(data: &[u8]) {
         return;
     };
     let printed = quantity.to_string();
-    let again = api::Quantity::parse(&printed);
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, api::Quantity::parse);
     assert!(
         quantity == again,
         "{source:?} is printed as {printed:?}, which is another number"
@@ -69,8 +66,7 @@ pub(crate) fn quantity(data: &[u8]) {
             printed.ends_with(|last: char| last.is_ascii_digit()),
             "{source:?}: {printed:?} is printed as {settled:?}"
         );
-        let third = api::Quantity::parse(&settled);
-        let third = third.unwrap_or_else(|error| panic!("{settled:?} does not read: {error}"));
+        let third = crate::again(&settled, api::Quantity::parse);
         assert!(quantity == third, "{source:?} became {settled:?}");
         assert_eq!(settled, third.to_string(), "of {source:?}");
     }
@@ -90,12 +86,10 @@ pub(crate) fn time(data: &[u8]) {
         return;
     };
     let printed = api::time::format_micros(time);
-    let again = api::time::parse(&printed);
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, api::time::parse);
     assert_eq!(printed, api::time::format_micros(again), "of {source:?}");
     let printed = api::time::format_seconds(time);
-    let again = api::time::parse(&printed);
-    let again = again.unwrap_or_else(|error| panic!("{printed:?} does not read: {error}"));
+    let again = crate::again(&printed, api::time::parse);
     assert_eq!(printed, api::time::format_seconds(again), "of {source:?}");
 }
 
