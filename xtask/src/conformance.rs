@@ -31,7 +31,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::tool::{command, say};
+use crate::tool::{self, command, say};
 use ledger::Files;
 use options::{Options, Task};
 use outcome::Outcome;
@@ -245,11 +245,7 @@ impl Place {
 
 /// The commit that is tested; `+` says that the sources differ from it.
 fn commit(root: &Path) -> Result<String> {
-    let output = command("git", root)
-        .args(["rev-parse", "--short=10", "HEAD"])
-        .output()
-        .context("run git")?;
-    let mut commit = String::from_utf8(output.stdout)?.trim().to_owned();
+    let mut commit = tool::commit(root)?;
     let same = command("git", root)
         .args(["diff", "--quiet", "HEAD", "--", "crates", "Cargo.lock"])
         .status()

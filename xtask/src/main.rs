@@ -8,6 +8,7 @@ mod differential;
 mod fuzz;
 mod images;
 mod nodeapi;
+mod page;
 mod tool;
 mod vm;
 

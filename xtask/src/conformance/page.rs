@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::cause::cause;
 use super::ledger::{FULL_RUNS, Ledger, State};
 use super::outcome::sig;
+use crate::page::with_part;
 
 const BEGIN: &str = "<!-- ledger: written by `cargo xtask conformance` -->";
 const END: &str = "<!-- ledger: end -->";
@@ -15,20 +16,18 @@ const END: &str = "<!-- ledger: end -->";
 const CAUSES: usize = 40;
 const SPECS_OF_CAUSE: usize = 5;
 /// What the page says before anybody wrote more.
-const INTRODUCTION: &str = "# Conformance\n\nUpstream's own suite (kubernetes v1.36.3, the specs that certification runs) against Transom. `make conformance` repeats it; [CONTRIBUTING.md](../CONTRIBUTING.md) says how.\n\n";
+const INTRODUCTION: &str = "# Conformance\n\nUpstream's own suite (kubernetes v1.36.3, the specs that certification runs) against Transom. `make conformance` repeats it; [CONTRIBUTING.md](../CONTRIBUTING.md) says how.";
 
 /// The page with its part of the ledger brought up to date.
 pub(super) fn update(page: &str, ledger: &Ledger) -> String {
-    let part = format!("{BEGIN}\n{}{END}", render(ledger));
-    let found = page.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some(format!("{before}{part}{after}"))
-    });
-    match found {
-        Some(page) => page,
-        None if page.is_empty() => format!("{INTRODUCTION}{part}\n"),
-        None => format!("{}\n\n{part}\n", page.trim_end()),
-    }
+    let part = format!("\n{}", render(ledger));
+    with_part(page, (BEGIN, END), &part).unwrap_or_else(|| {
+        let before = match page.trim_end() {
+            "" => INTRODUCTION,
+            page => page,
+        };
+        format!("{before}\n\n{BEGIN}{part}{END}\n")
+    })
 }
 
 #[derive(Default)]

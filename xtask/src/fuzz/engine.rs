@@ -205,7 +205,10 @@ pub(super) fn minimise(root: &Path, target: &Target) -> Result<()> {
     let name = &target.name;
     let (work, corpus) = (work(root, name), corpus(root, name));
     let merged = root.join(".build/fuzz-merged").join(name);
-    let _ = fs::remove_dir_all(&merged);
+    if merged.exists() {
+        // What an earlier choice left would be chosen again.
+        fs::remove_dir_all(&merged).with_context(|| format!("remove {}", merged.display()))?;
+    }
     for folder in [&work, &corpus, &merged] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }

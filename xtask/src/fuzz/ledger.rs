@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::engine::Run;
-use crate::tool::command;
+use crate::page::with_part;
+use crate::tool;
 
 const BEGIN: &str = "<!-- ledger: made by `cargo xtask fuzz --page` -->\n";
 const END: &str = "<!-- end of the ledger -->\n";
@@ -20,7 +21,7 @@ const END: &str = "<!-- end of the ledger -->\n";
 /// Adds a line.
 pub(super) fn append(root: &Path, target: &str, run: &Run) -> Result<()> {
     let line = json!({
-        "commit": revision(root),
+        "commit": tool::commit(root)?,
         "target": target,
         "executions": run.executions,
         "mutants": run.mutants,
@@ -40,16 +41,6 @@ pub(super) fn append(root: &Path, target: &str, run: &Run) -> Result<()> {
         .with_context(|| format!("write {}", ledger.display()))
 }
 
-fn revision(root: &Path) -> String {
-    let output = command("git", root)
-        .args(["rev-parse", "--short", "HEAD"])
-        .output();
-    output.map_or_else(
-        |_| String::new(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
-}
-
 /// Sums of one target.
 #[derive(Default)]
 pub(super) struct Sum {
@@ -63,9 +54,8 @@ pub(super) struct Sum {
 pub(super) fn page(root: &Path) -> Result<()> {
     let path = root.join("docs/FUZZING.md");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let (head, rest) = text.split_once(BEGIN).context("the page has a place")?;
-    let (_, tail) = rest.split_once(END).context("the page's place ends")?;
-    let made = format!("{head}{BEGIN}{}{END}{tail}", table(&sums(root)?));
+    let made = with_part(&text, (BEGIN, END), &table(&sums(root)?));
+    let made = made.with_context(|| format!("{}: no marks of the ledger", path.display()))?;
     if made != text {
         fs::write(&path, made).with_context(|| format!("write {}", path.display()))?;
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{Init, TRIALS, Trial};
-use crate::tool::command;
+use crate::tool;
 
 /// What a guest reported.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Outcome {
         let folder = work.join("results");
         fs::create_dir_all(&folder)?;
         let value = json!({
-            "commit": commit(root),
+            "commit": tool::commit(root)?,
             "steps": self.steps,
             "about": self.about,
             "notes": self.notes,
@@ -79,16 +79,6 @@ impl Outcome {
         let path = folder.join(format!("{}.json", trial.name));
         fs::write(&path, serde_json::to_vec_pretty(&value)?).context("keep the result")
     }
-}
-
-fn commit(root: &Path) -> String {
-    let output = command("git", root)
-        .args(["rev-parse", "--short", "HEAD"])
-        .output();
-    output.map_or_else(
-        |_| "unknown".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
 }
 
 const HEAD: &str = "# Virtual machines
