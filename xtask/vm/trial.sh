@@ -83,7 +83,8 @@ wire() {
 # ---- what a host holds
 
 picture() {
-  echo '# mounts'; cut -d' ' -f4- /proc/self/mountinfo
+  # Their numbers and their order change with each boot.
+  echo '# mounts'; awk '{ for (i = 1; $i != "-"; i++); print $4, $5, $(i + 1), $(i + 2) }' /proc/self/mountinfo | sort
   echo '# links'; ip -o link | cut -d: -f2
   echo '# addresses'; ip -o address | awk '{ print $2, $4 }'
   echo '# routes'; ip route show table all | grep -v '^local\|^broadcast\|^multicast\|^ff00\|^fe80' | sed 's/ expires [0-9]*sec//'

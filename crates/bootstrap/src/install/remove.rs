@@ -157,8 +157,8 @@ fn remove_files() -> Result<(), Error> {
     if is_link {
         let name = server.file_name().unwrap_or_default();
         files::remove_tree(&Path::new(PRIVATE).join(name))?;
+        // The folder above is systemd's own.
         files::remove(server)?;
-        files::remove_if_empty(Path::new(PRIVATE));
     } else {
         files::remove_tree(server)?;
     }
