@@ -273,6 +273,28 @@ fn tokens_expire_and_cannot_be_forged() {
     }
 }
 
+/// What anybody may send before a key is asked: depth ends at serde_json's 128, bytes at 16 KiB,
+/// and what is over them is refused however well it is signed.
+#[test]
+fn large_and_deep_tokens_are_refused() {
+    let signer = SigningKey::new(KeyPair::generate().unwrap());
+    let keys = KeySet::new([signer.key().public().unwrap()]);
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        signer.sign_json(&format!(r#"{{"iss":"a","x":{open}{close}}}"#))
+    };
+    let long = |length: usize| signer.sign_json(&format!(r#"{{"iss":"{}"}}"#, "a".repeat(length)));
+    for good in [nested(100), long(8 << 10)] {
+        let good = good.unwrap();
+        assert!(keys.verify(&good, t0()).is_ok(), "{} bytes", good.len());
+    }
+    for bad in [nested(130), nested(6000), long(16 << 10)] {
+        let bad = bad.unwrap();
+        assert_eq!(keys.verify(&bad, t0()), Err(TokenError::Malformed));
+        assert_eq!(crate::jwt::issuer(&bad), None);
+    }
+}
+
 /// Fixed key: the id and the key set are what upstream's functions compute.
 #[test]
 fn key_set_has_upstreams_form() {

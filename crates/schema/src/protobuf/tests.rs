@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 use proptest::prelude::{any, prop, proptest};
 
+use super::wire::put_bytes;
 use super::{
     ListHead, clock, decode, encode, from_wire, list_message, next_frame, to_wire, unwrap,
     watch_frame, wrap,
@@ -361,6 +362,42 @@ fn every_type_round_trips() {
         }
     }
     assert!(count > 3000, "{count}");
+}
+
+/// Schemas in schemas, and objects in the events that are objects of events.
+#[test]
+fn nesting_is_bounded() {
+    let table = builtin();
+    let limits = Limits {
+        depth: 200,
+        ..Limits::DEFAULT
+    };
+    let schemas = |depth: usize| {
+        let (open, close) = (r#"{"not":"#.repeat(depth), "}".repeat(depth));
+        let json = format!(
+            r#"{{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{{"versions":[{{"name":"v1","schema":{{"openAPIV3Schema":{open}{{}}{close}}}}}]}}}}"#
+        );
+        let dom = Dom::parse_json(json.as_bytes()).unwrap();
+        to_wire(table, &dom, dom.root()).unwrap()
+    };
+    let events = |depth: usize| {
+        let mut bytes = wrap("v1", "Status", &[]);
+        for _ in 0..depth {
+            let (mut object, mut event) = (Vec::new(), Vec::new());
+            put_bytes(&mut object, 1, &bytes);
+            put_bytes(&mut event, 2, &object);
+            bytes = wrap("v1", "WatchEvent", &event);
+        }
+        bytes
+    };
+    for (shallow, deep) in [(schemas(100), schemas(250)), (events(50), events(250))] {
+        from_wire(table, &shallow, &limits).unwrap();
+        let error = from_wire(table, &deep, &limits).unwrap_err();
+        assert!(
+            matches!(error, super::ProtobufError::Limit("depth")),
+            "{error}"
+        );
+    }
 }
 
 proptest! {
