@@ -54,20 +54,22 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
         Task::Page => files.show(&files.read()?),
         Task::Report(folder) => {
             let (outcomes, _) = suite::read(folder)?;
-            finish(root, &options, &files, &outcomes, folder)
+            finish(&commit(root)?, &options, &files, &outcomes, folder)
         }
         Task::Run => {
             let wanted = match &options.list {
                 Some(list) => suite::read_list(list)?,
                 None => Vec::new(),
             };
+            // Before the run: sources go on while it takes its hour.
+            let commit = commit(root)?;
             let place = Place::of(root, &options)?;
             let limit = Duration::from_secs(options.timeout);
             let outcomes = place.run(&options, "", &wanted, limit)?;
             let complete = place.complete.get();
             drop(place);
             let folder = options.binaries.join("report");
-            finish(root, &options, &files, &outcomes, &folder)?;
+            finish(&commit, &options, &files, &outcomes, &folder)?;
             let passed = |name: &&String| outcomes.iter().any(|o| o.name == **name && o.passed());
             let missing: Vec<&String> = wanted.iter().filter(|name| !passed(name)).collect();
             ensure!(
@@ -84,7 +86,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
 
 /// Prints the table, keeps it beside the run's files and, if asked to, in the ledger.
 fn finish(
-    root: &Path,
+    commit: &str,
     options: &Options,
     files: &Files,
     outcomes: &[Outcome],
@@ -95,7 +97,7 @@ fn finish(
     fs::write(folder.join("table.md"), &text)?;
     say(&text);
     if options.record {
-        let lines = ledger.add(&commit(root)?, outcomes);
+        let lines = ledger.add(commit, outcomes);
         files.write(&ledger, &lines, "")?;
     }
     Ok(())

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::tool::say;
+use crate::tool::{self, say};
 
 /// A row of the table.
 struct Trial {
@@ -121,12 +121,14 @@ pub(crate) fn run(names: impl Iterator<Item = String>) -> Result<()> {
         .context("another run of virtual machines of this clone is under way")?;
     machine::end_predecessor(&work)?;
     let disks = image::make(root, &work, Path::new(&binary))?;
+    // Now: sources go on while machines run.
+    let commit = tool::commit(root)?;
     let mut failed = Vec::new();
     let chosen = |trial: &&Trial| names.is_empty() || names.iter().any(|name| name == trial.name);
     for trial in TRIALS.iter().filter(chosen) {
         say(&format!("== {}: {}", trial.name, trial.machine));
         let outcome = machine::run(&work, &disks, trial)?;
-        outcome.save(&work, root, trial)?;
+        outcome.save(&work, &commit, trial)?;
         page::write(root, &work)?;
         if let Some(why) = &outcome.failure {
             say(&format!("{}: {why}", trial.name));

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{Init, TRIALS, Trial};
-use crate::tool;
 
 /// What a guest reported.
 #[derive(Default)]
@@ -65,11 +64,11 @@ impl Outcome {
         false
     }
 
-    pub(super) fn save(&self, work: &Path, root: &Path, trial: &Trial) -> Result<()> {
+    pub(super) fn save(&self, work: &Path, commit: &str, trial: &Trial) -> Result<()> {
         let folder = work.join("results");
         fs::create_dir_all(&folder)?;
         let value = json!({
-            "commit": tool::commit(root)?,
+            "commit": commit,
             "steps": self.steps,
             "about": self.about,
             "notes": self.notes,
