@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::manifest::{ConfigDocument, Document, Platform, chain_ids};
-use crate::tar::Reader;
+use crate::tar::{Kind, Reader};
 use crate::unpack::{self, Limits};
 
 /// Reads bytes as manifest, index and configuration.
@@ -38,20 +38,26 @@ pub fn documents(bytes: &[u8]) {
     }
 }
 
-/// Lists an archive and reads all data of it.
+/// Lists an archive: who skips the data of entries finds the same ones as who reads it.
 pub fn tar(bytes: &[u8]) {
+    assert_eq!(entries(bytes, true), entries(bytes, false), "skipped");
+}
+
+/// Paths and kinds up to the end of the archive; none if that is damaged.
+fn entries(bytes: &[u8], with_data: bool) -> Option<Vec<(Vec<u8>, Kind)>> {
     let mut reader = Reader::new(bytes);
-    let mut buffer = [0; 4096];
-    while let Ok(Some(entry)) = reader.next() {
+    let (mut entries, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Some(entry) = reader.next().ok()? {
         let (mut data, mut sum) = (reader.data(), 0_u64);
-        loop {
-            match data.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => sum += read as u64,
-                Err(_) => return,
+        while with_data {
+            match data.read(&mut buffer).ok()? {
+                0 => {
+                    assert_eq!(sum, entry.stored, "data of another length");
+                    break;
+                }
+                read => sum += read as u64,
             }
         }
-        assert_eq!(sum, entry.stored, "data of another length");
         if let Some(pieces) = &entry.pieces {
             let mut end = 0;
             for (offset, length) in pieces {
@@ -60,7 +66,9 @@ pub fn tar(bytes: &[u8]) {
             }
             assert!(end <= entry.size, "a piece beyond the end");
         }
+        entries.push((entry.path, entry.kind));
     }
+    Some(entries)
 }
 
 /// Unpacks a layer into `target`, whatever its diff id.

@@ -153,7 +153,9 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (registry, None),
     };
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    // Rust's numbers may begin with a sign.
+    let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
+    if !port.is_none_or(is_port) {
         return Err("the registry's port is not a port number");
     }
     if let Some(v6) = host

@@ -77,6 +77,12 @@ fn wrong_references_say_why() {
         ]],
     );
     check(
+        "a.b:+80/c",
+        expect![[
+            r#"error: invalid image reference "a.b:+80/c": the registry's port is not a port number"#
+        ]],
+    );
+    check(
         "a//b",
         expect![[
             r#"error: invalid image reference "a//b": a part of the repository name is not lower-case words joined by '.', '_', '__' or '-'"#

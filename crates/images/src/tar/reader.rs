@@ -157,10 +157,10 @@ impl<R: Read> Reader<R> {
                 entry.stored = 0;
             }
             entry.size = 0;
-            self.expect(entry.stored);
+            self.expect(entry.stored)?;
             return Ok(entry);
         }
-        self.expect(entry.stored);
+        self.expect(entry.stored)?;
         if header.0[156] == b'S' {
             entry.size = header.number(483, 12)?;
             entry.pieces = Some(self.old_sparse_map(header)?);
@@ -299,9 +299,14 @@ impl<R: Read> Reader<R> {
             .collect())
     }
 
-    fn expect(&mut self, stored: u64) {
+    fn expect(&mut self, stored: u64) -> Result<(), ImageError> {
+        // With its padding it has to be a number too. Source: Go's archive/tar, whose sizes are signed.
+        if i64::try_from(stored).is_err() {
+            return Err(ImageError::Archive(format!("an entry of {stored} bytes")));
+        }
         self.left = stored;
         self.padding = stored.wrapping_neg() % BLOCK as u64;
+        Ok(())
     }
 
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, ImageError> {
@@ -312,7 +317,7 @@ impl<R: Read> Reader<R> {
                 limit: MAX_EXTENSION,
             });
         }
-        self.expect(size);
+        self.expect(size)?;
         let mut bytes = Vec::new();
         self.data().read_to_end(&mut bytes).map_err(read_error)?;
         Ok(bytes)

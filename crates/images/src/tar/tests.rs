@@ -154,6 +154,26 @@ fn damaged_archives_are_errors() {
         .assert_eq(&list(&header));
 }
 
+/// What nobody reads is skipped with its padding, which was more than 64 bits hold.
+#[test]
+fn sizes_at_the_end_of_64_bits_are_refused() {
+    for size in ["18446744073709551615", "9223372036854775808"] {
+        let mut writer = Writer::new(Vec::new());
+        let records = pax_record("size", size.as_bytes());
+        writer.block(b'x', b"pax", b"", 0, &records).unwrap();
+        writer.entry(b'Z', b"a", b"", 0o644, b"").unwrap();
+        let archive = writer.finish().unwrap();
+        let mut reader = Reader::new(archive.as_slice());
+        let error = loop {
+            match reader.next() {
+                Ok(entry) => assert!(entry.is_some(), "{size}: the archive ends"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(error, format!("damaged archive: an entry of {size} bytes"));
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(0u8.., 512..4096), flag in 0u8..) {
