@@ -215,4 +215,18 @@ fn bodies_are_bounded() {
     let (code, _, body) = h.send(&deep);
     assert_eq!(code, 400);
     assert!(body.contains("exceeded max depth"), "{body}");
+    // Nine times nine times … of a value: a few hundred bytes that name 10^11 values.
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for turn in 1..12 {
+        let aliases = vec![format!("*a{}", turn - 1); 9].join(",");
+        bomb.push_str(&format!("a{turn}: &a{turn} [{aliases}]\n"));
+    }
+    let create = "POST /api/v1/namespaces/default/configmaps\nContent-Type: application/yaml";
+    let apply = "PATCH /api/v1/namespaces/default/configmaps/a?fieldManager=m\n\
+                 Content-Type: application/apply-patch+yaml";
+    for head in [create, apply] {
+        let (code, _, body) = h.send(&format!("{head}\n\n{bomb}"));
+        assert_eq!(code, 400, "{head}: {body}");
+        assert!(body.contains("excessive aliasing"), "{head}: {body}");
+    }
 }

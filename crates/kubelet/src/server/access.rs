@@ -199,3 +199,6 @@ impl Access {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;
