@@ -17,6 +17,10 @@ use crate::tool;
 
 const BEGIN: &str = "<!-- ledger: made by `cargo xtask fuzz --page` -->\n";
 const END: &str = "<!-- end of the ledger -->\n";
+/// Executions in a second of processor time from which on a target is cheap, and how many a cheap
+/// one is held to.
+const CHEAP: u64 = 100_000;
+const HELD_TO: u64 = 100_000_000;
 
 /// Adds a line.
 pub(super) fn append(root: &Path, target: &str, run: &Run) -> Result<()> {
@@ -48,6 +52,28 @@ pub(super) struct Sum {
     mutants: u64,
     seconds: u64,
     findings: u64,
+    /// Executions and seconds of families: before there were any, targets were slower.
+    families: (u64, u64),
+}
+
+impl Sum {
+    /// Executions in a second of processor time.
+    fn rate(&self) -> u64 {
+        let (executions, seconds) = match self.families {
+            (_, 0) => (self.executions, self.seconds),
+            families => families,
+        };
+        executions / seconds.max(1)
+    }
+
+    /// How much of what it is held to a cheap one has.
+    fn share(&self) -> String {
+        if self.rate() < CHEAP {
+            return "–".to_owned();
+        }
+        let percent = self.executions.saturating_mul(100) / HELD_TO;
+        format!("{} %", percent.min(100))
+    }
 }
 
 /// Writes the table of docs/FUZZING.md anew.
@@ -76,9 +102,13 @@ fn sums_of(ledger: &str) -> Result<BTreeMap<String, Sum>> {
         let name = entry["target"].as_str().context("a target's name")?;
         let sum = sums.entry(name.to_owned()).or_default();
         sum.executions += number("executions");
-        // Older lines have none.
-        sum.mutants += number("mutants");
         sum.seconds += number("seconds");
+        // Older lines have none.
+        if let Some(mutants) = entry["mutants"].as_u64() {
+            sum.mutants += mutants;
+            sum.families.0 += number("executions");
+            sum.families.1 += number("seconds");
+        }
         sum.findings += number("findings");
     }
     Ok(sums)
@@ -86,28 +116,28 @@ fn sums_of(ledger: &str) -> Result<BTreeMap<String, Sum>> {
 
 fn table(sums: &BTreeMap<String, Sum>) -> String {
     let mut out = String::from(
-        "| target | executions | of libFuzzer's own | seconds | a second | findings |\n|---|--:|--:|--:|--:|--:|\n",
+        "| target | executions | of libFuzzer's own | seconds | a second | of 100 million | findings |\n|---|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut all = Sum::default();
     for (name, sum) in sums {
-        row(&mut out, name, sum);
+        row(&mut out, name, sum, &sum.share());
         all.executions += sum.executions;
         all.mutants += sum.mutants;
         all.seconds += sum.seconds;
         all.findings += sum.findings;
     }
-    row(&mut out, "all", &all);
+    row(&mut out, "all", &all, "");
     out
 }
 
-fn row(out: &mut String, name: &str, sum: &Sum) {
-    let rate = sum.executions / sum.seconds.max(1);
-    let _ = writeln!(
+fn row(out: &mut String, name: &str, sum: &Sum, share: &str) {
+    let _infallible = writeln!(
         out,
-        "| {name} | {} | {} | {} | {rate} | {} |",
+        "| {name} | {} | {} | {} | {} | {share} | {} |",
         grouped(sum.executions),
         grouped(sum.executions.saturating_sub(sum.mutants)),
         sum.seconds,
+        grouped(sum.rate()),
         sum.findings
     );
 }
@@ -129,6 +159,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
+    /// The rate is that of families: the older line does not make a cheap target a dear one.
     #[test]
     fn the_table_sums_runs() {
         let ledger = concat!(
@@ -136,9 +167,16 @@ mod tests {
             "\n",
             r#"{"commit":"b","target":"json","executions":1000000,"mutants":990000,"seconds":3,"findings":0,"corpus":3}"#,
             "\n",
+            r#"{"commit":"b","target":"tar","executions":50000,"mutants":40000,"seconds":3,"findings":0,"corpus":3}"#,
+            "\n",
         );
-        let expected = "| json | 1,001,500 | 11,500 | 5 | 200300 | 1 |\n";
         let table = table(&sums_of(ledger).unwrap());
-        assert!(table.contains(expected), "{table}");
+        for expected in [
+            "| json | 1,001,500 | 11,500 | 5 | 333,333 | 1 % | 1 |\n",
+            "| tar | 50,000 | 10,000 | 3 | 16,666 | – | 0 |\n",
+            "| all | 1,051,500 | 21,500 | 8 | 131,437 |  | 1 |\n",
+        ] {
+            assert!(table.contains(expected), "{table}");
+        }
     }
 }
