@@ -77,7 +77,10 @@ impl Field {
             any: false,
         };
         for part in text.split(',') {
-            let (range, step) = part.split_once('/').unwrap_or((part, ""));
+            let (range, step) = match part.split_once('/') {
+                Some((range, step)) => (range, Some(step)),
+                None => (part, None),
+            };
             let number = |text: &str| -> Result<u32, ScheduleError> {
                 let lower = text.to_lowercase();
                 if let Some(at) = names.iter().position(|name| *name == lower) {
@@ -85,22 +88,23 @@ impl Field {
                 }
                 text.parse().map_err(|_| wrong())
             };
-            let step_by = if step.is_empty() { 1 } else { number(step)? };
+            let step_by = match step {
+                Some(step) => step.parse::<usize>().map_err(|_| wrong())?,
+                None => 1,
+            };
             let star = matches!(range, "*" | "?");
             let (first, last) = match range.split_once('-') {
                 _ if star => (low, high),
                 Some((first, last)) => (number(first)?, number(last)?),
-                None if step.is_empty() => (number(range)?, number(range)?),
+                None if step.is_none() => (number(range)?, number(range)?),
                 None => (number(range)?, high),
             };
             if first < low || last > high || first > last || step_by == 0 {
                 return Err(wrong());
             }
             field.any |= star && step_by == 1;
-            let mut value = first;
-            while value <= last {
+            for value in (first..=last).step_by(step_by) {
                 field.bits |= 1 << value;
-                value += step_by;
             }
         }
         Ok(field)
@@ -283,6 +287,20 @@ mod tests {
             "2026-01-01T00:00:01Z",
             "2026-01-01T01:30:01Z",
         );
+    }
+
+    /// A step may be larger than what a value fits into; it is a number, and there.
+    #[test]
+    fn steps() {
+        for step in ["60", "4294967295", "18446744073709551615"] {
+            let schedule = format!("1/{step} * * * *");
+            check(&schedule, "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z");
+            check(&schedule, "2026-01-01T00:01:00Z", "2026-01-01T01:01:00Z");
+        }
+        for step in ["", "0", "-1", "jan", "1/1", "18446744073709551616"] {
+            let schedule = format!("* * * 1/{step} *");
+            assert!(Schedule::parse(&schedule, "").is_err(), "{schedule}");
+        }
     }
 
     #[test]
