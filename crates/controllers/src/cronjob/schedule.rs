@@ -131,9 +131,10 @@ impl Schedule {
             "@hourly" => "0 * * * *",
             text => match text.strip_prefix("@every ") {
                 Some(duration) => {
-                    let seconds = seconds(duration.trim());
-                    let seconds = seconds.ok_or(ScheduleError::Descriptor(text.to_owned()))?;
-                    return Ok(Self::Every(seconds.max(1)));
+                    let nanos = api::duration::parse_nanos(duration);
+                    let nanos = nanos.map_err(|_| ScheduleError::Descriptor(text.to_owned()))?;
+                    // Whole seconds, and one at least.
+                    return Ok(Self::Every((nanos / 1_000_000_000).max(1)));
                 }
                 None if text.starts_with('@') => {
                     return Err(ScheduleError::Descriptor(text.to_owned()));
@@ -167,27 +168,6 @@ impl Schedule {
             Self::Fields(fields) => fields.next(time),
         }
     }
-}
-
-/// `1h30m`: hours, minutes and seconds.
-fn seconds(text: &str) -> Option<i64> {
-    let (mut sum, mut number) = (0_i64, String::new());
-    for character in text.chars() {
-        let unit = match character {
-            '0'..='9' => {
-                number.push(character);
-                continue;
-            }
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        let amount: i64 = number.parse().ok()?;
-        sum = sum.checked_add(amount.checked_mul(unit)?)?;
-        number.clear();
-    }
-    (number.is_empty() && sum > 0).then_some(sum)
 }
 
 impl Fields {
@@ -287,6 +267,16 @@ mod tests {
             "2026-01-01T00:00:01Z",
             "2026-01-01T01:30:01Z",
         );
+    }
+
+    /// Durations are Go's, in whole seconds.
+    #[test]
+    fn every_so_often() {
+        let check = |every, expected| check(every, "2026-01-01T00:00:01Z", expected);
+        check("@every 1.5h", "2026-01-01T01:30:01Z");
+        check("@every 90m0.9s", "2026-01-01T01:30:01Z");
+        check("@every 1ms", "2026-01-01T00:00:02Z");
+        check("@every -5h", "2026-01-01T00:00:02Z");
     }
 
     /// A step may be larger than what a value fits into; it is a number, and there.
