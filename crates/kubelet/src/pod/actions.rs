@@ -289,6 +289,7 @@ fn init_containers(
             container.state == ContainerState::Running || in_this_sandbox(container, observed)
         })
     });
+    let is_over = is_over(pod, observed);
     for spec in &pod.init {
         let newest = observed
             .newest(&spec.name)
@@ -307,6 +308,8 @@ fn init_containers(
                     return false;
                 }
             }
+            // It would keep alive what is over, or run once more, until the API has heard of the end.
+            (Kind::Sidecar, _) if is_over => {}
             (Kind::Sidecar, newest) => {
                 start(
                     spec,

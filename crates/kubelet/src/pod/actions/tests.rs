@@ -204,6 +204,32 @@ fn init_containers_go_first() {
     );
 }
 
+/// Nor before the API has heard that the pod is over: a sidecar that was ended with it would run
+/// once more.
+#[test]
+fn sidecars_end_with_the_pod() {
+    check(
+        "policy=Never init=s* main=a | sandbox s:running a:exited(0)",
+        expect!["kill s-0 MainDone 30s"],
+    );
+    check(
+        "policy=Never init=s* main=a | sandbox s:exited(0) a:exited(0)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "policy=OnFailure init=s*,t* main=a | sandbox s:running t:exited(137) a:exited(0)",
+        expect!["kill s-0 MainDone 30s"],
+    );
+    check(
+        "policy=Never init=s*,j main=a | sandbox s:exited(0) j:exited(1)",
+        expect!["stop-sandbox s"],
+    );
+    check(
+        "policy=OnFailure init=s* main=a | sandbox s:exited(0) a:exited(1)",
+        expect!["start s@1, start a@1"],
+    );
+}
+
 #[test]
 fn restart_policies() {
     check(
