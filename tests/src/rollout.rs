@@ -55,6 +55,7 @@ fn check(seed: u64, bounds: &Bounds) {
         seed,
         nodes: 3,
         latency: Duration::from_millis(300),
+        ..Options::default()
     };
     let result = simulate(options, async |cluster| {
         cluster.apply(&deployment(bounds, 0)).await?;

@@ -1,7 +1,8 @@
 //! The simulated cluster: scenarios, equal traces for equal seeds, random walks.
 //!
 //! `SIM_SEEDS=1-200` walks these seeds, `SIM_SECONDS=120` new ones for so long and names each, on
-//! all cores; `SIM_SEED=7` only that one, with its trace. Seeds that once failed are in `seeds.txt`
+//! all cores; `SIM_SEED=7` only that one, with its trace, and with `SIM_REQUESTS=FILE` all requests
+//! into a file. Seeds that once failed are in `seeds.txt`
 //! and are always walked. With `SIM_FAULTS=all` everything fails that can, and workloads come and
 //! go; otherwise only kubelets crash and cables are cut, around pods.
 
@@ -13,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result as Walked;
-use testkit::{Fact, Report, Scenario, small_walk, walk};
+use testkit::{Fact, Report, Request, Scenario, small_walk, walk};
+
+type Walk = fn(u64) -> Walked<Report>;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim");
@@ -25,6 +28,13 @@ fn files() -> Vec<PathBuf> {
 
 fn text_of(facts: &[Fact]) -> String {
     facts.iter().map(|fact| format!("{fact}\n")).collect()
+}
+
+fn text_of_requests(requests: &[Request]) -> String {
+    requests
+        .iter()
+        .map(|request| format!("{request}\n"))
+        .collect()
 }
 
 /// Every scenario, twice: it prints what it says, and the same happens both times.
@@ -56,7 +66,7 @@ fn same_traces(name: &str, first: &str, second: &str) {
     for (index, (one, other)) in first.lines().zip(second.lines()).enumerate() {
         assert_eq!(
             one, other,
-            "{name}: the traces of two runs differ at fact {index}"
+            "{name}: the traces of two runs differ at line {index}"
         );
     }
     assert_eq!(
@@ -67,11 +77,23 @@ fn same_traces(name: &str, first: &str, second: &str) {
 }
 
 /// The walk that `SIM_FAULTS` asks for, and its word in `seeds.txt`.
-fn chosen_walk() -> (&'static str, fn(u64) -> Walked<Report>) {
+fn chosen_walk() -> (&'static str, Walk) {
     match std::env::var("SIM_FAULTS").as_deref() {
         Ok("all") => ("all", walk),
         _ => ("small", small_walk),
     }
+}
+
+/// The command that walks a seed again, and what to do with one that failed.
+fn repeat(seed: u64) -> String {
+    let (word, _) = chosen_walk();
+    let faults = match word {
+        "all" => "SIM_FAULTS=all ",
+        _ => "",
+    };
+    format!(
+        "  again: {faults}SIM_SEED={seed} cargo test -p tests random_walks -- --nocapture\n  and once it is mended: `{word} {seed}` into tests/seeds.txt"
+    )
 }
 
 /// Seeds of the chosen walk that once failed.
@@ -82,16 +104,16 @@ fn past_seeds() -> Vec<u64> {
     of_walk.map(|(_, seed)| seed.parse().unwrap()).collect()
 }
 
-fn walk_and_check(walk: fn(u64) -> Walked<Report>, seed: u64) -> Result<String, String> {
-    let report = walk(seed).map_err(|error| format!("seed {seed}: {error:#}"))?;
+/// What is wrong with it.
+fn walk_and_check(walk: Walk, seed: u64) -> Result<(), String> {
+    let report = walk(seed).map_err(|error| format!("{error:#}"))?;
     if report.made <= 10 {
-        return Err(format!("seed {seed}: hardly anything happened"));
+        return Err("hardly anything happened".to_owned());
     }
-    if !report.violations.is_empty() {
-        let violations = report.violations.join("\n  ");
-        return Err(format!("seed {seed}:\n  {violations}"));
+    match report.violations.is_empty() {
+        true => Ok(()),
+        false => Err(report.violations.join("\n  ")),
     }
-    Ok(text_of(&report.facts))
 }
 
 /// Seeds on all cores, until there are none or time is up; what failed.
@@ -99,7 +121,7 @@ fn walk_and_check(walk: fn(u64) -> Walked<Report>, seed: u64) -> Result<String, 
     clippy::disallowed_methods,
     reason = "real time bounds how many seeds are walked, not what a walk does"
 )]
-fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<String>) {
+fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<u64>) {
     const FAILURES_LIMIT: usize = 20;
     let until = Instant::now() + Duration::from_secs(seconds);
     let (seeds, walk) = (Mutex::new(seeds), chosen_walk().1);
@@ -113,14 +135,14 @@ fn walk_all(seeds: impl Iterator<Item = u64> + Send, seconds: u64) -> (u64, Vec<
                         return;
                     };
                     let found = std::panic::catch_unwind(|| walk_and_check(walk, seed));
-                    let found = found.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
+                    let found = found.unwrap_or_else(|_| Err("panicked".to_owned()));
                     let count = walked.fetch_add(1, Ordering::Relaxed) + 1;
                     if count.is_multiple_of(100) {
                         println!("{count} seeds walked");
                     }
                     if let Err(failure) = found {
-                        println!("{failure}");
-                        failures.lock().unwrap().push(failure);
+                        println!("seed {seed} failed:\n  {failure}\n{}", repeat(seed));
+                        failures.lock().unwrap().push(seed);
                     }
                 }
             });
@@ -135,6 +157,9 @@ fn random_walks_keep_the_invariants() {
     if let Some(seed) = option("SIM_SEED") {
         let report = chosen_walk().1(seed.parse().unwrap()).unwrap();
         println!("{}", text_of(&report.facts));
+        if let Some(file) = option("SIM_REQUESTS") {
+            fs::write(file, text_of_requests(&report.requests)).unwrap();
+        }
         assert!(report.violations.is_empty(), "{:#?}", report.violations);
         return;
     }
@@ -159,16 +184,24 @@ fn random_walks_keep_the_invariants() {
         walked += more;
         failures.extend(found);
     }
-    println!("{walked} seeds walked, {} failed", failures.len());
-    assert!(failures.is_empty(), "see above; repeat one with SIM_SEED");
+    println!("{walked} seeds walked, failed: {failures:?}");
+    assert!(
+        failures.is_empty(),
+        "seeds failed, with the command for each above: {failures:?}"
+    );
 }
 
-/// A failure that a seed found can be looked at again. Scenarios are compared in any case.
+/// A failure that a seed found can be looked at again: the same happens, and the API server hears
+/// the same requests in the same order. Scenarios are compared in any case.
 #[test]
 fn the_same_seed_walks_the_same_way() {
-    same_traces(
-        "seed 99",
-        &walk_and_check(small_walk, 99).unwrap(),
-        &walk_and_check(small_walk, 99).unwrap(),
-    );
+    for (name, walk, seed) in [
+        ("small 99", small_walk as Walk, 99),
+        ("all 5", walk as Walk, 5),
+    ] {
+        let (first, second) = (walk(seed).unwrap(), walk(seed).unwrap());
+        let requests = [&first, &second].map(|report| text_of_requests(&report.requests));
+        same_traces(name, &requests[0], &requests[1]);
+        same_traces(name, &text_of(&first.facts), &text_of(&second.facts));
+    }
 }

@@ -1,7 +1,10 @@
 //! Named tasks that end at shutdown and whose panics are reported instead of lost.
 
+use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -40,11 +43,10 @@ pub fn spawn(
 ) -> Handle {
     let shutdown = shutdown.clone();
     let join = tokio::spawn(async move {
-        let inner = AbortOnDrop(tokio::spawn(future));
-        let mut inner = inner;
         tokio::select! {
+            biased;
             () = shutdown.wait() => {}
-            result = &mut inner.0 => report(name, result),
+            result = caught(future) => report(name, result),
         }
     });
     Handle { join }
@@ -62,10 +64,10 @@ where
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             let began = tokio::time::Instant::now();
-            let mut inner = AbortOnDrop(tokio::spawn(start()));
             tokio::select! {
+                biased;
                 () = shutdown.wait() => return,
-                result = &mut inner.0 => report(name, result),
+                result = caught(start()) => report(name, result),
             }
             if began.elapsed() > Duration::from_secs(120) {
                 backoff.reset();
@@ -77,6 +79,7 @@ where
                 "component ended, restarts"
             );
             tokio::select! {
+                biased;
                 () = shutdown.wait() => return,
                 () = tokio::time::sleep(delay) => {}
             }
@@ -85,19 +88,20 @@ where
     Handle { join }
 }
 
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// Its end, or what it panicked with: then it is not polled again.
+async fn caught(future: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
 }
 
-fn report(name: &'static str, result: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = result
-        && error.is_panic()
-    {
-        let panic = error.into_panic();
+fn report(name: &'static str, result: Result<(), Box<dyn Any + Send>>) {
+    if let Err(panic) = result {
         let message = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())

@@ -1,11 +1,11 @@
 //! What a reflector knows: the newest revision of each object, with indexes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use base::Latch;
 use parking_lot::RwLock;
-use tokio::sync::watch;
 
 use crate::{Key, Object};
 
@@ -44,13 +44,13 @@ pub struct Cache {
 
 struct Inner {
     state: RwLock<State>,
-    synced: watch::Sender<bool>,
+    synced: Latch,
 }
 
 #[derive(Default)]
 struct State {
     indexers: Vec<(&'static str, IndexFn)>,
-    objects: HashMap<Key, Arc<Object>>,
+    objects: BTreeMap<Key, Arc<Object>>,
     indexes: HashMap<(&'static str, String), BTreeSet<Key>>,
 }
 
@@ -72,7 +72,7 @@ impl Cache {
                     indexers,
                     ..State::default()
                 }),
-                synced: watch::Sender::new(false),
+                synced: Latch::new(),
             }),
         }
     }
@@ -97,16 +97,18 @@ impl Cache {
 
     /// All objects, ordered by key.
     pub fn list(&self) -> Vec<Arc<Object>> {
-        let mut all: Vec<_> = self.inner.state.read().objects.values().cloned().collect();
-        all.sort_by(|a, b| a.key().cmp(b.key()));
-        all
+        self.inner.state.read().objects.values().cloned().collect()
     }
 
     /// The objects of one namespace, ordered by name.
     pub fn list_namespace(&self, namespace: &str) -> Vec<Arc<Object>> {
-        let mut all = self.list();
-        all.retain(|object| object.namespace() == namespace);
-        all
+        let state = self.inner.state.read();
+        let behind = state.objects.range(Key::new(namespace, "")..);
+        behind
+            .map(|(_, object)| object)
+            .take_while(|object| object.namespace() == namespace)
+            .cloned()
+            .collect()
     }
 
     /// The objects that the named index files under `value`, ordered by key.
@@ -131,24 +133,22 @@ impl Cache {
 
     /// Whether the first list is complete.
     pub fn is_synced(&self) -> bool {
-        *self.inner.synced.borrow()
+        self.inner.synced.is_set()
     }
 
     /// Returns once the first list is complete.
     pub async fn synced(&self) {
-        let mut receiver = self.inner.synced.subscribe();
-        // The sender lives in `self`, so this cannot fail.
-        let _ = receiver.wait_for(|synced| *synced).await;
+        self.inner.synced.wait().await;
     }
 
     pub(crate) fn mark_synced(&self) {
-        self.inner.synced.send_replace(true);
+        self.inner.synced.set();
     }
 
     /// Takes a newer revision (or, with `deleted`, the last one) and tells what changed.
-    pub(crate) fn apply(&self, object: Object, deleted: bool) -> Option<Change> {
+    pub(crate) fn apply(&self, object: &Arc<Object>, deleted: bool) -> Option<Change> {
         let key = object.key().clone();
-        let new = (!deleted).then(|| Arc::new(object));
+        let new = (!deleted).then(|| object.clone());
         let mut state = self.inner.state.write();
         let old = match &new {
             Some(new) => state.objects.insert(key.clone(), new.clone()),
@@ -174,11 +174,8 @@ impl Cache {
         (old.is_some() || new.is_some()).then_some(Change { old, new })
     }
 
-    /// The objects that a complete list no longer has.
-    pub(crate) fn missing_from(
-        &self,
-        present: &std::collections::HashSet<Key>,
-    ) -> Vec<Arc<Object>> {
+    /// The objects that a complete list no longer has, ordered by key.
+    pub(crate) fn missing_from(&self, present: &HashSet<Key>) -> Vec<Arc<Object>> {
         let state = self.inner.state.read();
         state
             .objects

@@ -1,11 +1,16 @@
 //! One API object as the bytes that the server sent, with the few facts every holder needs.
 
+mod shared;
+
 use std::fmt;
 
 use bytes::Bytes;
 use schema::{Dom, SyntaxError};
 
 use schema::scan;
+
+use self::shared::Shared;
+pub(crate) use self::shared::Sharing;
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +48,7 @@ pub struct Object {
     key: Key,
     uid: String,
     resource_version: String,
+    shared: Shared,
 }
 
 impl Object {
@@ -54,6 +60,7 @@ impl Object {
             key: Key::default(),
             uid: String::new(),
             resource_version: String::new(),
+            shared: Shared::default(),
         };
         for (name, value) in scan::members(metadata)? {
             let slot = match &metadata[name] {
@@ -100,7 +107,12 @@ impl Object {
 
     /// The object as a tree, for views and patches.
     pub fn parse(&self) -> Result<Dom, SyntaxError> {
-        Dom::parse_json(&self.bytes)
+        self.shared.parse(&self.bytes)
+    }
+
+    /// Until the guard goes the object is parsed once, for all who ask for its tree.
+    pub(crate) fn share(&self) -> Sharing<'_> {
+        self.shared.share()
     }
 }
 

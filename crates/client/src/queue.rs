@@ -140,6 +140,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
             };
             match wake_at {
                 Some(at) => tokio::select! {
+                    biased;
                     () = self.changed.notified() => {}
                     () = tokio::time::sleep_until(at) => {}
                 },

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base::{Backoff, Chain, Rng, Shutdown, tasks};
 
-use crate::{Api, Cache, Change, Error, ListOptions, WatchEvent};
+use crate::{Api, Cache, Change, Error, ListOptions, Object, WatchEvent};
 
 /// Called in order with every change. Must be quick: it puts a key in a queue.
 pub type Handler = Arc<dyn Fn(&Change) + Send + Sync>;
@@ -91,12 +91,12 @@ impl Reflector {
             .map(|object| object.key().clone())
             .collect();
         for gone in self.cache.missing_from(&present) {
-            self.apply(Arc::unwrap_or_clone(gone), true);
+            self.apply(gone, true);
         }
         for object in list.items {
             let known = self.cache.get(object.key());
             if known.is_none_or(|known| known.resource_version() != object.resource_version()) {
-                self.apply(object, false);
+                self.apply(Arc::new(object), false);
             }
         }
         self.cache.mark_synced();
@@ -122,11 +122,11 @@ impl Reflector {
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     object.resource_version().clone_into(&mut reached);
-                    self.apply(object, false);
+                    self.apply(Arc::new(object), false);
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     object.resource_version().clone_into(&mut reached);
-                    self.apply(object, true);
+                    self.apply(Arc::new(object), true);
                 }
                 Ok(WatchEvent::Bookmark { resource_version }) => reached = resource_version,
                 Err(error) => return Err((Some(reached), error)),
@@ -140,8 +140,11 @@ impl Reflector {
         Ok(reached)
     }
 
-    fn apply(&self, object: crate::Object, deleted: bool) {
-        if let Some(change) = self.cache.apply(object, deleted) {
+    fn apply(&self, object: Arc<Object>, deleted: bool) {
+        // Indexes and handlers look at the same two trees.
+        let known = self.cache.get(object.key());
+        let _shared = (object.share(), known.as_deref().map(Object::share));
+        if let Some(change) = self.cache.apply(&object, deleted) {
             for handler in &self.handlers {
                 handler(&change);
             }

@@ -19,6 +19,7 @@ use crate::cronjob::schedule::{Schedule, ScheduleError, time_zone};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
+use crate::workload::living::Living;
 use crate::workload::{Name, Owners};
 
 const TASK: &str = "cronjob-controller";
@@ -394,9 +395,13 @@ impl CronJobs {
         zone: &str,
         state: &mut State,
     ) -> Result<(), Error> {
+        let cron_jobs = self.api("cronjobs", &owner.namespace);
+        let Some(living) = Living::ask(&cron_jobs, owner).await? else {
+            return Ok(());
+        };
         let body = job(cron, owner, name, time, zone);
         let api = self.api("jobs", &owner.namespace);
-        let made = match api.create(body.to_json(body.root())).await {
+        let made = match living.make(&api, &body).await {
             Ok(made) => {
                 let text = format!("Created job {}", made.name());
                 self.control.normal(owner, "SuccessfulCreate", text);

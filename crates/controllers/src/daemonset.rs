@@ -23,12 +23,13 @@ use crate::daemonset::fit::{Fit, bind, fit, target};
 use crate::daemonset::plan::{Plan, Set, Status, World, place, roll, status};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::amount::Amount;
-use crate::workload::claiming::{Claiming, Match, lives};
+use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
+use crate::workload::living::Living;
 use crate::workload::pods::Pod;
-use crate::workload::revisions::{HASH, History, Revisions};
+use crate::workload::revisions::{HASH, History, Revisions, Synced};
 use crate::workload::{Name, Owners, label_selector, template};
 
 const TASK: &str = "daemonset-controller";
@@ -185,8 +186,10 @@ impl Daemons {
         let history = revisions
             .sync(&owner, &selector, dom.as_ref(), collisions)
             .await?;
-        let Some(history) = history else {
-            return self.collide(&owner, dom, collisions).await;
+        let history = match history {
+            Synced::Whole(history) => history,
+            Synced::Collision => return self.collide(&owner, dom, collisions).await,
+            Synced::OwnerGone => return Ok(()),
         };
         let hash = history.all[history.current].hash.clone();
         let set = read(dom.as_ref(), &hash);
@@ -305,7 +308,11 @@ impl Daemons {
         plan: &Plan,
     ) -> Result<(), Error> {
         let mut create = &plan.create[..plan.create.len().min(BURST)];
-        if !create.is_empty() && !lives(&self.api(&owner.namespace), owner).await? {
+        let living = match create {
+            [] => None,
+            _ => Living::ask(&self.api(&owner.namespace), owner).await?,
+        };
+        if living.is_none() {
             create = &[];
         }
         let delete = &plan.delete[..plan.delete.len().min(BURST)];
@@ -319,10 +326,10 @@ impl Daemons {
         self.expectations
             .expect(key, create.len(), delete.iter().filter_map(uid));
         let mut failure = None;
-        if let Some(from) = set.as_ref().at(&["spec", "template"]) {
+        if let (Some(from), Some(living)) = (set.as_ref().at(&["spec", "template"]), &living) {
             let (made, error) = slow_start(create.len(), |at| {
                 let pod = pod(from, owner, &create[at], &world.set.hash);
-                async move { self.control.create(&pod, owner).await }
+                async move { self.control.create(&pod, living).await }
             })
             .await;
             self.expectations.created(key, create.len() - made);

@@ -16,9 +16,10 @@ use crate::context::{Context, work};
 use crate::deployment::model::{Annotations, Condition, Deployment, REVISION, ROLLBACK_TO, Set};
 use crate::deployment::plan::{Effect, Plan, plan};
 use crate::informers::{BY_CONTROLLER, controller_uid};
-use crate::workload::claiming::{Claimed, Claiming, by_labels, lives};
+use crate::workload::claiming::{Claimed, Claiming, by_labels};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
+use crate::workload::living::Living;
 use crate::workload::template::{HASH_LABEL, hash, same, set_hash};
 use crate::workload::{Name, Owners, label_selector};
 
@@ -289,13 +290,13 @@ impl World {
         replicas: i64,
         annotations: &Annotations,
     ) -> Result<bool, Error> {
-        if !lives(&self.api(&work.owner.namespace), &work.owner).await? {
+        let owner = work.owner.clone();
+        let Some(living) = Living::ask(&self.api(&owner.namespace), &owner).await? else {
             return Ok(false);
-        }
+        };
         let api = self.sets_api(&work.owner.namespace);
         let body = new_set(work, deployment, replicas, annotations);
-        let json = body.to_json(body.root());
-        match api.create(json).await {
+        match living.make(&api, &body).await {
             Ok(made) => {
                 if replicas > 0 {
                     let name = &work.new_name;

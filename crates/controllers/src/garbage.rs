@@ -122,6 +122,7 @@ impl World {
                 }
             }
             tokio::select! {
+                biased;
                 // A new CRD is served a moment after its object appears.
                 () = wake.notified() => tokio::time::sleep(Duration::from_millis(500)).await,
                 () = tokio::time::sleep(REDISCOVER) => {}

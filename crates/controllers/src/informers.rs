@@ -7,7 +7,7 @@
 //! [`Informers::client`].
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api::Gvr;
@@ -33,7 +33,8 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     started: bool,
-    rows: HashMap<Gvr, Informer>,
+    /// In the order in which their watches begin.
+    rows: BTreeMap<Gvr, Informer>,
     /// What controllers made of the informers to share it: one value of a type.
     shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }

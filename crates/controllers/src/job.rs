@@ -22,10 +22,11 @@ use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::job::model::{FAILURES, FINALIZER, IGNORED_FAILURES, INDEX, Job, Pod, Status};
 use crate::job::plan::{Backoff, New, Outcome, Settlement, Step, World, decide, finish, settle};
-use crate::workload::claiming::{Claimed, Claiming, Match, lives};
+use crate::workload::claiming::{Claimed, Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
+use crate::workload::living::Living;
 use crate::workload::{Name, Owners, label_selector, template};
 
 const TASK: &str = "job-controller";
@@ -259,15 +260,16 @@ impl Jobs {
                 let Some(from) = job.as_ref().at(&["spec", "template"]) else {
                     return (outcome, None);
                 };
-                match lives(&self.api(&owner.namespace), owner).await {
-                    Ok(true) => {}
-                    Ok(false) => return (outcome, None),
+                let living = match Living::ask(&self.api(&owner.namespace), owner).await {
+                    Ok(Some(living)) => living,
+                    Ok(None) => return (outcome, None),
                     Err(error) => return (outcome, Some(error)),
-                }
+                };
+                let living = &living;
                 self.expectations.expect(key, new.len(), []);
                 let (made, error) = slow_start(new.len(), |at| {
                     let pod = pod(from, owner, &new[at], world.job);
-                    async move { self.control.create(&pod, owner).await }
+                    async move { self.control.create(&pod, living).await }
                 })
                 .await;
                 self.expectations.created(key, new.len() - made);

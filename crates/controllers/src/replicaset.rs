@@ -16,10 +16,11 @@ use schema::{Dom, Ref};
 use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::replicaset::plan::{Change, Set, Status};
-use crate::workload::claiming::{Claiming, Match, lives};
+use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, message, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
+use crate::workload::living::Living;
 use crate::workload::pods::{self, Pod};
 use crate::workload::{Name, Owners, label_selector, template};
 
@@ -215,17 +216,17 @@ impl World {
 
     async fn create(&self, key: &Key, owner: &Owner, set: Ref<'_>, count: usize) -> Option<Error> {
         let template = set.at(&["spec", "template"])?;
-        match lives(&self.api(&owner.namespace), owner).await {
-            Ok(true) => {}
-            Ok(false) => return None,
+        let living = match Living::ask(&self.api(&owner.namespace), owner).await {
+            Ok(Some(living)) => living,
+            Ok(None) => return None,
             Err(error) => return Some(error),
-        }
+        };
         let mut pod = template::pod(template, owner);
         let (root, prefix) = (pod.root(), template::name_prefix(&owner.name));
         let metadata = pod.ensure_map(root, "metadata");
         pod.set_str(metadata, "generateName", &prefix);
         self.expectations.expect(key, count, []);
-        let (made, failure) = slow_start(count, |_| self.control.create(&pod, owner)).await;
+        let (made, failure) = slow_start(count, |_| self.control.create(&pod, &living)).await;
         self.expectations.created(key, count - made);
         // Nothing more can be done in a namespace that is going.
         failure.filter(|error| !namespace_ends(error))

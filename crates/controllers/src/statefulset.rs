@@ -16,11 +16,12 @@ use crate::context::{Context, work};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::statefulset::members::{Keeper, claim_name, claim_templates, fits, keep, keeper};
 use crate::statefulset::plan::{Action, Member, Set, Status, ordinal, plan};
-use crate::workload::claiming::{Claiming, Match, lives};
+use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
+use crate::workload::living::Living;
 use crate::workload::pods::Pod;
-use crate::workload::revisions::{HASH, HISTORY_HASH, History, Revisions};
+use crate::workload::revisions::{HASH, HISTORY_HASH, History, Revisions, Synced};
 use crate::workload::{Name, Owners, label_selector};
 
 const TASK: &str = "statefulset-controller";
@@ -149,9 +150,13 @@ impl Sets {
         let history = revisions
             .sync(&owner, &selector, dom.as_ref(), collisions.or(Some(0)))
             .await?;
-        let Some(history) = history else {
-            let next = Some(collisions.unwrap_or(0) + 1);
-            return self.write(&owner, dom, None, next).await;
+        let history = match history {
+            Synced::Whole(history) => history,
+            Synced::Collision => {
+                let next = Some(collisions.unwrap_or(0) + 1);
+                return self.write(&owner, dom, None, next).await;
+            }
+            Synced::OwnerGone => return Ok(()),
         };
         let set = read(dom.as_ref(), &history);
         let members = self.claim(&owner, &selector, &dom).await?;
@@ -235,11 +240,11 @@ impl Sets {
         match action {
             Action::Create { ordinal, new } => {
                 let owners = self.api("apps", "statefulsets", &owner.namespace);
-                if !lives(&owners, owner).await? {
+                let Some(living) = Living::ask(&owners, owner).await? else {
                     return Ok(());
-                }
+                };
                 let name = format!("{}-{ordinal}", owner.name);
-                let made = self.create(work, *ordinal, *new).await;
+                let made = self.create(work, &living, *ordinal, *new).await;
                 match &made {
                     // The cache lags; the pod's event comes.
                     Err(error) if error.is_already_exists() => return Ok(()),
@@ -279,7 +284,13 @@ impl Sets {
         }
     }
 
-    async fn create(&self, work: &Work<'_>, ordinal: i64, new: bool) -> Result<(), Error> {
+    async fn create(
+        &self,
+        work: &Work<'_>,
+        living: &Living<'_>,
+        ordinal: i64,
+        new: bool,
+    ) -> Result<(), Error> {
         self.make_claims(work, ordinal).await?;
         let name = if new {
             &work.set.update
@@ -298,9 +309,8 @@ impl Sets {
             ordinal,
             name,
         );
-        let json = pod.to_json(pod.root());
-        let api = self.control.pods(&work.owner.namespace);
-        api.create(json).await.map(|_| ())
+        let pods = self.control.pods(&work.owner.namespace);
+        living.make(&pods, &pod).await.map(|_| ())
     }
 
     fn tell(&self, owner: &Owner, verb: &str, pod: &str, error: Option<&Error>) {

@@ -8,6 +8,7 @@ pub(crate) mod claiming;
 pub(crate) mod claims;
 pub(crate) mod control;
 pub(crate) mod expectations;
+pub(crate) mod living;
 pub(crate) mod pods;
 pub(crate) mod revisions;
 pub(crate) mod template;

@@ -1,6 +1,6 @@
 //! The kubelet as a whole: reflectors, one worker a pod, runtime events, the node's report.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct Kubelet {
 
 #[derive(Default)]
 struct Workers {
-    by_uid: Mutex<HashMap<String, Arc<Mailbox>>>,
+    by_uid: Mutex<BTreeMap<String, Arc<Mailbox>>>,
 }
 
 impl Kubelet {

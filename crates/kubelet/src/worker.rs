@@ -179,6 +179,7 @@ impl Worker {
                     let left = at.duration_since(self.shared.clock.now());
                     let left = std::time::Duration::try_from(left).unwrap_or_default();
                     tokio::select! {
+                        biased;
                         () = mailbox.changed.notified() => {}
                         () = tokio::time::sleep(left) => {}
                     }
@@ -260,6 +261,7 @@ impl Worker {
             }
         };
         tokio::select! {
+            biased;
             result = self.perform(&pod, &observed, plan.actions) => result?,
             () = changed => {}
         }

@@ -40,6 +40,8 @@ pub struct Options {
     pub nodes: usize,
     /// Runtime calls take up to so long.
     pub latency: Duration,
+    /// Requests take from one millisecond up to so long; zero: no time.
+    pub way: Duration,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             seed: 1,
             nodes: 1,
             latency: Duration::ZERO,
+            way: Duration::ZERO,
         }
     }
 }
@@ -91,14 +94,15 @@ impl SimCluster {
         let shutdown = Shutdown::new();
         let store = store::Store::in_memory(Arc::new(clock.clone()));
         let mut rng = Rng::new(options.seed);
-        let control = ControlPlane::new(store.clone(), clock.clone(), options.seed)?;
+        let trace = Trace::new(clock.clone());
+        let control = ControlPlane::new(store.clone(), &options, &trace)?;
         let admin = control.link("sim-admin", &[], false);
         let client = Client::new(Arc::new(admin.clone()), "sim-admin");
         let folder = tempfile::Builder::new().prefix("transom-sim-").tempdir();
         let mut cluster = Self {
             folder: folder.context("make a folder for the kubelets")?,
             options,
-            trace: Trace::new(clock.clone()),
+            trace,
             clock,
             shutdown,
             control,
@@ -227,8 +231,9 @@ impl SimCluster {
     /// end.
     pub async fn tick(&self, time: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(time) => {}
+            biased;
             () = self.trace.overrun() => {}
+            () = tokio::time::sleep(time) => {}
         }
         self.store.expire();
     }

@@ -6,6 +6,7 @@
 mod clock;
 mod cluster;
 mod link;
+mod panics;
 mod resource;
 mod runtime;
 mod scenario;
@@ -19,5 +20,5 @@ pub use link::Weather;
 pub use runtime::FakeRuntime;
 pub use scenario::Scenario;
 pub use script::{OnTerm, Script, Step, UnknownProgram};
-pub use trace::{Fact, Trace};
+pub use trace::{Fact, Request, Trace};
 pub use walk::{Report, small_walk, walk};

@@ -3,7 +3,8 @@
 //! While it is cut, or while no API server runs, requests get no answer and streams break off, as
 //! with a peer that is gone: callers see a refused connection. In bad weather requests are slow,
 //! some never arrive, and of some only the answer gets lost, so that whoever tries again does
-//! again what was done.
+//! again what was done. In any weather a request may take some milliseconds, which the seed draws:
+//! which of two of one instant comes first follows from it, and what asks without end uses up time.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use transport::{Body, BoxFuture, InProcess, Request, Response, Transport, TransportError};
 
 use crate::clock::SimClock;
+use crate::trace::Trace;
 
 /// Streams hand over this many chunks before the reader must take one.
 const CHUNKS_LIMIT: usize = 64;
@@ -66,6 +68,8 @@ pub(crate) struct Sky {
     weather: Arc<Mutex<Weather>>,
     seed: u64,
     clock: SimClock,
+    /// Requests take from one millisecond up to so many; zero: no time.
+    way: Duration,
 }
 
 /// What becomes of one request.
@@ -77,11 +81,12 @@ struct Fate {
 }
 
 impl Sky {
-    pub(crate) fn new(seed: u64, clock: SimClock) -> Self {
+    pub(crate) fn new(seed: u64, clock: SimClock, way: Duration) -> Self {
         Self {
             weather: Arc::default(),
             seed,
             clock,
+            way,
         }
     }
 
@@ -101,6 +106,9 @@ impl Sky {
             _ => Duration::ZERO,
         };
         let mut delay = up_to(weather.delay);
+        if !self.way.is_zero() {
+            delay += Duration::from_millis(1) + up_to(self.way);
+        }
         if writes {
             delay += up_to(weather.disk_delay);
         }
@@ -124,17 +132,19 @@ pub(crate) struct Link {
     user: UserInfo,
     /// Nothing: whoever only looks is not in the weather.
     sky: Option<Sky>,
+    trace: Trace,
     /// Present while requests pass; triggered by the cut.
     up: Arc<Mutex<Option<Shutdown>>>,
 }
 
 impl Link {
     /// A link that works.
-    pub(crate) fn new(door: &Door, user: UserInfo, sky: Option<&Sky>) -> Self {
+    pub(crate) fn new(door: &Door, user: UserInfo, sky: Option<&Sky>, trace: &Trace) -> Self {
         Self {
             door: door.clone(),
             user,
             sky: sky.cloned(),
+            trace: trace.clone(),
             up: Arc::new(Mutex::new(Some(Shutdown::new()))),
         }
     }
@@ -161,9 +171,9 @@ impl Link {
         &self,
         server: Arc<Server>,
         request: Request,
+        what: String,
     ) -> Result<Response, TransportError> {
         let writes = !matches!(request.method().as_str(), "GET" | "HEAD");
-        let what = self.what(&request);
         let fate = self.sky.as_ref().map(|sky| sky.fate(&what, writes));
         if let Some(fate) = fate {
             if !fate.delay.is_zero() {
@@ -173,6 +183,7 @@ impl Link {
                 return Err(failed(io::ErrorKind::BrokenPipe));
             }
         }
+        self.trace.request(what);
         let as_user = server.as_user(self.user.clone());
         let response = InProcess::new(as_user, http::Extensions::new())
             .call(request)
@@ -204,7 +215,7 @@ impl Transport for Link {
                 biased;
                 () = up.wait() => return Err(failed(io::ErrorKind::ConnectionRefused)),
                 () = life.wait() => return Err(failed(io::ErrorKind::ConnectionReset)),
-                response = link.exchange(server, request) => response?,
+                response = link.exchange(server, request, what.clone()) => response?,
             };
             let (parts, mut body) = response.into_parts();
             if body.len().is_some() {

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Clock, Rng, Shutdown, tasks};
+use base::{Clock, Latch, Rng, Shutdown, tasks};
 use nodeapi::cri::{
     self, ContainerConfig, ContainerEventResponse, ContainerEventType, PodSandboxConfig,
 };
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::SimClock;
@@ -74,7 +74,7 @@ struct Container {
     started: Option<Instant>,
     finished_at: i64,
     exit_code: i32,
-    ended: watch::Sender<bool>,
+    ended: Arc<Latch>,
     told_to_end: bool,
 }
 
@@ -176,6 +176,14 @@ impl FakeRuntime {
             .filter(of_pod)
             .map(|c| c.name().to_owned())
             .collect()
+    }
+
+    /// Uids of the pods of which something runs.
+    pub fn uids_running(&self) -> BTreeSet<String> {
+        let state = self.inner.state.lock();
+        let running = state.containers.values().filter(|c| c.runs());
+        let sandboxes = running.filter_map(|c| state.sandboxes.get(&c.sandbox));
+        sandboxes.map(|s| s.uid().to_owned()).collect()
     }
 
     /// Uids of all pods that the runtime has something of.
@@ -305,7 +313,7 @@ impl Inner {
         container.state = cri::ContainerState::ContainerExited;
         container.finished_at = now;
         container.exit_code = code;
-        container.ended.send_replace(true);
+        container.ended.set();
         let lived = container.started.map_or(Duration::ZERO, |at| at.elapsed());
         for (file, text) in container.script.files(lived) {
             // Last words; other files exist in the script only.

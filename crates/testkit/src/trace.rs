@@ -12,6 +12,8 @@ use crate::clock::SimClock;
 
 /// More than this happens only when something goes round in circles: a walk has a few thousand.
 const FACTS_LIMIT: usize = 5_000;
+/// The same of requests.
+const REQUESTS_LIMIT: usize = 300_000;
 /// Of these so many are shown.
 const LAST_SHOWN: usize = 20;
 
@@ -48,6 +50,28 @@ pub struct Trace {
 struct Inner {
     facts: Vec<Fact>,
     violations: Vec<String>,
+    requests: Vec<Request>,
+}
+
+/// When the API server was asked for what: user, method and path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Milliseconds since the beginning.
+    pub at_ms: u64,
+    /// `system:node:node-0 GET /api/v1/pods` and the like.
+    pub what: String,
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}ms {}", self.at_ms, self.what)
+    }
+}
+
+fn last_of(all: &[impl std::fmt::Display]) -> String {
+    let last = &all[all.len().saturating_sub(LAST_SHOWN)..];
+    let lines: String = last.iter().map(|one| format!("\n    {one}")).collect();
+    format!(", the last ones:{lines}")
 }
 
 impl Trace {
@@ -58,6 +82,11 @@ impl Trace {
             inner: Arc::default(),
             overrun: Arc::default(),
         }
+    }
+
+    /// Its time.
+    pub(crate) fn clock(&self) -> &SimClock {
+        &self.clock
     }
 
     /// Takes a fact down.
@@ -73,23 +102,43 @@ impl Trace {
         }
         inner.facts.push(fact);
         if inner.facts.len() == FACTS_LIMIT {
-            let last = &inner.facts[FACTS_LIMIT - LAST_SHOWN..];
-            let last: String = last.iter().map(|fact| format!("\n    {fact}")).collect();
-            inner
-                .violations
-                .push(format!("{FACTS_LIMIT} facts, the last ones:{last}"));
+            let last = last_of(&inner.facts);
+            inner.violations.push(format!("{FACTS_LIMIT} facts{last}"));
             self.overrun.notify_one();
         }
     }
 
     /// Whether so much happened that nobody counts it any more.
     pub(crate) fn is_overrun(&self) -> bool {
-        self.inner.lock().facts.len() >= FACTS_LIMIT
+        let inner = self.inner.lock();
+        inner.facts.len() >= FACTS_LIMIT || inner.requests.len() >= REQUESTS_LIMIT
     }
 
     /// Waits until too much has happened, also while virtual time stands still.
     pub(crate) async fn overrun(&self) {
         self.overrun.notified().await;
+    }
+
+    /// Takes down that a request reaches the API server.
+    pub(crate) fn request(&self, what: String) {
+        let at_ms = self.clock.elapsed_ms();
+        let mut inner = self.inner.lock();
+        if inner.requests.len() >= REQUESTS_LIMIT {
+            return;
+        }
+        inner.requests.push(Request { at_ms, what });
+        if inner.requests.len() == REQUESTS_LIMIT {
+            let last = last_of(&inner.requests);
+            inner
+                .violations
+                .push(format!("{REQUESTS_LIMIT} requests{last}"));
+            self.overrun.notify_one();
+        }
+    }
+
+    /// All requests in the order in which they came.
+    pub fn requests(&self) -> Vec<Request> {
+        self.inner.lock().requests.clone()
     }
 
     /// Takes down that an invariant does not hold.

@@ -17,7 +17,8 @@ use base::Rng;
 
 use crate::cluster::{Component, Options, SimCluster, simulate};
 use crate::link::Weather;
-use crate::trace::Fact;
+use crate::panics;
+use crate::trace::{Fact, Request};
 
 /// How long things happen.
 const WALK: Duration = Duration::from_secs(600);
@@ -26,6 +27,8 @@ const SETTLE: Duration = Duration::from_secs(700);
 /// How often it is looked at meanwhile. What was found at rest twice in a row is at rest: nothing
 /// but crash loops happens any more, and most of a walk's cost would be waiting.
 const LOOK: Duration = Duration::from_secs(100);
+/// Requests take one to so many milliseconds.
+const WAY_MS: u64 = 3;
 /// Pods that exist at a time.
 const PODS_LIMIT: u64 = 25;
 
@@ -34,20 +37,20 @@ const PODS_LIMIT: u64 = 25;
 pub struct Report {
     /// Everything that happened.
     pub facts: Vec<Fact>,
+    /// Every request, in order.
+    pub requests: Vec<Request>,
     /// Everything that should not be.
     pub violations: Vec<String>,
     /// Objects made.
     pub made: u64,
 }
 
-/// Walks with this seed. The same seed gives the same steps; which of two requests of one instant
-/// comes first is not in its hand, and with it names that the API server draws.
+/// Walks with this seed. The same seed gives the same trace, down to the order of requests.
 pub fn walk(seed: u64) -> Result<Report> {
     walk_with(seed, Scale::Everything)
 }
 
-/// Walks with pods that have names, kubelets that crash and cables that are cut: the same seed
-/// gives the same trace.
+/// Walks with pods that have names, kubelets that crash and cables that are cut.
 pub fn small_walk(seed: u64) -> Result<Report> {
     walk_with(seed, Scale::PodsAndKubelets)
 }
@@ -64,8 +67,10 @@ fn walk_with(seed: u64, scale: Scale) -> Result<Report> {
         seed,
         nodes: 3,
         latency: Duration::from_millis(800),
+        way: Duration::from_millis(WAY_MS),
     };
-    simulate(options, |cluster| async move {
+    panics::remember();
+    let report = simulate(options, |cluster| async move {
         let mut walk = Walk::new(cluster, scale);
         let mut passed = Duration::ZERO;
         while passed < WALK && !walk.cluster.trace().is_overrun() {
@@ -79,9 +84,15 @@ fn walk_with(seed: u64, scale: Scale) -> Result<Report> {
         settle(&cluster).await?;
         Ok(Report {
             facts: cluster.trace().facts(),
+            requests: cluster.trace().requests(),
             violations: cluster.trace().violations(),
             made: walk.made,
         })
+    });
+    let panics = panics::seen();
+    report.map(|mut report| {
+        report.violations.extend(panics);
+        report
     })
 }
 

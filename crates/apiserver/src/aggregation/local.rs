@@ -8,7 +8,7 @@
 //! (checkAPIService and its table), pkg/controllers/status/local,
 //! kubernetes v1.36.3 pkg/controlplane/controller/crdregistration.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -231,7 +231,7 @@ async fn take(server: &Arc<Server>, step: &Step) -> Result<(), api::Status> {
 struct Keeper {
     past: Past,
     /// The tasks of remote ones, with what they were started for.
-    tasks: HashMap<String, (Backend, tasks::Handle)>,
+    tasks: BTreeMap<String, (Backend, tasks::Handle)>,
 }
 
 impl Keeper {
@@ -262,7 +262,7 @@ impl Keeper {
     /// Has a task for every remote one.
     fn watch_over(&mut self, server: &Arc<Server>, shutdown: &Shutdown) {
         let services = server.aggregation.services();
-        let remote: HashMap<&str, &ApiService> = services
+        let remote: BTreeMap<&str, &ApiService> = services
             .remote()
             .map(|one| (one.name.as_str(), one))
             .collect();
@@ -299,7 +299,7 @@ pub(crate) async fn start(server: &Arc<Server>) {
             at_start: names.map(str::to_owned).collect(),
             settled: BTreeSet::new(),
         },
-        tasks: HashMap::new(),
+        tasks: BTreeMap::new(),
     };
     let clean = keeper.pass(server).await;
     let prefix = crate::object::key(&server.config.root, PREFIX, "", "");
@@ -332,6 +332,7 @@ async fn follow(
             }
         };
         tokio::select! {
+            biased;
             changed = follower.changed() => {
                 if let Err(error) = changed {
                     if !shutdown.is_triggered() {

@@ -213,6 +213,7 @@ pub(super) async fn watch(server: Weak<Server>, shutdown: Shutdown, service: Api
             }
         }
         let changed = tokio::select! {
+            biased;
             changed = services.changed() => changed,
             changed = slices.changed() => changed,
             () = tokio::time::sleep_until(due) => Ok(()),

@@ -111,8 +111,9 @@ impl Call {
         let _detached = tasks::spawn("watch", &shutdown, async move {
             let deadline = Duration::from_secs(seconds);
             tokio::select! {
-                _ = tokio::time::timeout(deadline, stream.run(items, initial, watcher)) => {}
+                biased;
                 () = shut.wait() => {}
+                _ = tokio::time::timeout(deadline, stream.run(items, initial, watcher)) => {}
             }
         });
         Ok(answer::bytes(200, mime, body))
@@ -153,7 +154,7 @@ impl Stream {
         tick.tick().await;
         loop {
             let batch = tokio::select! {
-                batch = watcher.next() => batch,
+                biased;
                 () = self.sender.closed() => return,
                 _ = tick.tick() => {
                     if self.options.bookmarks {
@@ -161,6 +162,7 @@ impl Stream {
                     }
                     continue;
                 }
+                batch = watcher.next() => batch,
             };
             let batch = match batch {
                 Ok(batch) => batch,

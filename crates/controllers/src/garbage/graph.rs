@@ -3,7 +3,7 @@
 //! Example: `rs(uid 1) ← pod(uid 2)`. Setting the pod files 2 under the dependents of 1 even when
 //! 1 is unknown; removing 1 names 2 as changed, because its owner is gone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Owner {
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    entries: HashMap<String, Entry>,
+    entries: BTreeMap<String, Entry>,
     dependents: HashMap<String, BTreeSet<String>>,
 }
 

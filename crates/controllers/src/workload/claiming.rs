@@ -2,9 +2,8 @@
 //!
 //! What becomes of a candidate is decided by [`super::claims`]; what matches, by the caller.
 //! Before the first adoption the owner is read afresh: the caches may not know yet that it goes,
-//! and what it adopted then would go with it. [`lives`] is asked as well before anything is made
-//! for an owner: the watch of owners may be behind that of dependents, by half a minute after the
-//! server was away, and who makes what the garbage collector takes would make it again and again.
+//! and what it adopted then would go with it. [`super::living`] asks the same before anything is
+//! made.
 //! Example: orphans `a`, `b` match, `c` of the owner does not → the owner is read once, `a` and
 //! `b` are patched and given to the caller, `c` is released; the owner is going → only `c`.
 //! Source: kubernetes v1.36.3 pkg/controller/controller_ref_manager.go (ClaimObject,
@@ -18,6 +17,7 @@ use schema::Dom;
 use crate::informers::{BY_CONTROLLER, orphans_of};
 use crate::workload::claims::{Claim, Owner, claim};
 use crate::workload::control::patched;
+use crate::workload::living::Living;
 
 /// See the module's header.
 pub(crate) struct Claiming<'a> {
@@ -139,19 +139,10 @@ impl<'a> Claiming<'a> {
         if let Some(known) = self.lives {
             return Ok(known);
         }
-        let lives = lives(&self.owners, self.owner).await?;
+        let lives = Living::ask(&self.owners, self.owner).await?.is_some();
         self.lives = Some(lives);
         Ok(lives)
     }
-}
-
-/// Whether the server has the owner, and it is not being deleted.
-pub(crate) async fn lives(owners: &Api, owner: &Owner) -> Result<bool, Error> {
-    let fresh = owners.find(&owner.name).await?;
-    Ok(fresh.is_some_and(|fresh| {
-        let stays = |dom: Dom| !api::meta::of(dom.as_ref()).is_deleting();
-        fresh.uid() == owner.uid && fresh.parse().is_ok_and(stays)
-    }))
 }
 
 /// For dependents that match by their labels alone, and of which the whole document is kept.

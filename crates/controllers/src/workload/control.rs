@@ -12,6 +12,7 @@ use schema::Dom;
 
 use crate::context::Context;
 use crate::workload::claims::Owner;
+use crate::workload::living::Living;
 
 /// Pods made or deleted at a time for one owner; the rest comes with the next look.
 pub(crate) const BURST: usize = 500;
@@ -57,9 +58,9 @@ impl Control {
     }
 
     /// Creates a pod of the owner.
-    pub(crate) async fn create(&self, pod: &Dom, owner: &Owner) -> Result<Object, Error> {
-        let json = pod.to_json(pod.root());
-        match self.pods(&owner.namespace).create(json).await {
+    pub(crate) async fn create(&self, pod: &Dom, living: &Living<'_>) -> Result<Object, Error> {
+        let owner = living.owner();
+        match living.make(&self.pods(&owner.namespace), pod).await {
             Ok(made) => {
                 let text = format!("Created pod: {}", made.name());
                 self.normal(owner, "SuccessfulCreate", text);

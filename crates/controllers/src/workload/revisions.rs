@@ -11,6 +11,7 @@ use schema::{Dom, Node, Ref};
 
 use crate::workload::claiming::{Claimed, Claiming, by_labels};
 use crate::workload::claims::Owner;
+use crate::workload::living::Living;
 use crate::workload::template::{hash, same};
 
 /// The label by which DaemonSets know their revisions, and pods theirs.
@@ -34,6 +35,16 @@ pub(crate) struct History {
     pub(crate) all: Vec<Revision>,
     /// Place of the one with the owner's template.
     pub(crate) current: usize,
+}
+
+/// What [`Revisions::sync`] came to.
+pub(crate) enum Synced {
+    /// The history with the present template in it.
+    Whole(History),
+    /// Its name is taken by another template: the owner counts a collision.
+    Collision,
+    /// The server has the owner no more, and nothing was made.
+    OwnerGone,
 }
 
 /// How to find and make revisions.
@@ -89,19 +100,18 @@ impl Revisions<'_> {
         self.client.namespaced(&gvr, namespace)
     }
 
-    /// The history with the present template in it; none when its name is taken by another
-    /// template: the owner counts a collision.
+    /// Finds or makes the revision of the present template.
     pub(crate) async fn sync(
         &self,
         owner: &Owner,
         selector: &LabelSelector,
         object: Ref<'_>,
         collisions: Option<i64>,
-    ) -> Result<Option<History>, Error> {
+    ) -> Result<Synced, Error> {
         let mut all = self.claim(owner, selector).await?;
         all.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
         let Some(template) = object.at(&["spec", "template"]) else {
-            return Ok(None);
+            return Ok(Synced::Collision);
         };
         let found = all
             .iter()
@@ -114,7 +124,9 @@ impl Revisions<'_> {
             + 1;
         let api = self.api(&owner.namespace);
         let current = match found {
-            Some(at) if all[at].number >= next => return Ok(Some(History { all, current: at })),
+            Some(at) if all[at].number >= next => {
+                return Ok(Synced::Whole(History { all, current: at }));
+            }
             Some(at) => {
                 let mut dom = all.remove(at).dom;
                 let root = dom.root();
@@ -129,7 +141,10 @@ impl Revisions<'_> {
                 let hash = hash(template, collisions);
                 let name = format!("{}-{hash}", owner.name);
                 let body = self.body(owner, object, template, &name, &hash, next);
-                match api.create(body.to_json(body.root())).await {
+                let Some(living) = Living::ask(&self.owners(owner), owner).await? else {
+                    return Ok(Synced::OwnerGone);
+                };
+                match living.make(&api, &body).await {
                     Ok(made) => made.parse().unwrap_or(body),
                     Err(error) if error.is_already_exists() => {
                         let there = api.find(&name).await?.and_then(|there| there.parse().ok());
@@ -138,7 +153,9 @@ impl Revisions<'_> {
                             let revision = Revision::read(dom.clone(), self.label);
                             ours && revision.has_template(template)
                         });
-                        let Some(there) = there else { return Ok(None) };
+                        let Some(there) = there else {
+                            return Ok(Synced::Collision);
+                        };
                         there
                     }
                     Err(error) => return Err(error),
@@ -146,16 +163,19 @@ impl Revisions<'_> {
             }
         };
         all.push(Revision::read(current, self.label));
-        Ok(Some(History {
+        Ok(Synced::Whole(History {
             current: all.len() - 1,
             all,
         }))
     }
 
+    fn owners(&self, owner: &Owner) -> Api {
+        let gvr = Gvr::new("apps", "v1", self.owners);
+        self.client.namespaced(&gvr, &owner.namespace)
+    }
+
     async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Revision>, Error> {
-        let owners = Gvr::new("apps", "v1", self.owners);
-        let owners = self.client.namespaced(&owners, &owner.namespace);
-        let claiming = Claiming::new(owner, owners, self.api(&owner.namespace));
+        let claiming = Claiming::new(owner, self.owners(owner), self.api(&owner.namespace));
         let mine = claiming.claim(self.cache, by_labels(selector)).await?;
         let read = |revision: Claimed<Dom>| Revision::read(revision.newest(), self.label);
         Ok(mine.into_iter().map(read).collect())

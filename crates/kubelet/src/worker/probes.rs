@@ -1,6 +1,6 @@
 //! Runs probes and hooks of a pod's containers; each probe has a task that writes its verdict.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::probe::{Counter, Outcome, delays};
 use crate::worker::start::{Verdicts, field_path};
 use crate::worker::{Mailbox, Shared};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     Startup,
     Liveness,
@@ -28,7 +28,7 @@ pub(super) struct Probes {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     verdicts: Arc<Mutex<Verdicts>>,
-    tasks: HashMap<(String, Role), tasks::Handle>,
+    tasks: BTreeMap<(String, Role), tasks::Handle>,
 }
 
 impl Drop for Probes {
@@ -47,13 +47,13 @@ impl Probes {
             shared,
             mailbox,
             verdicts,
-            tasks: HashMap::new(),
+            tasks: BTreeMap::new(),
         }
     }
 
     /// Ends all probes.
     pub(super) fn stop_all(&mut self) {
-        for (_, task) in self.tasks.drain() {
+        for task in std::mem::take(&mut self.tasks).values() {
             task.abort();
         }
     }

@@ -73,6 +73,7 @@ impl World {
             Some(at) => {
                 let at = self.start + Duration::from_millis(at + 1);
                 tokio::select! {
+                    biased;
                     () = self.changed.notified() => {}
                     () = tokio::time::sleep_until(at) => {}
                 }

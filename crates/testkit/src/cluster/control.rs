@@ -10,7 +10,9 @@ use base::{Clock, Rng, Shutdown, tasks};
 use client::{Client, Recorder};
 
 use crate::clock::SimClock;
+use crate::cluster::Options;
 use crate::link::{Door, Link, Sky, Weather};
+use crate::trace::Trace;
 
 const ISSUER: &str = "https://kubernetes.default.svc";
 
@@ -41,19 +43,22 @@ pub(super) struct ControlPlane {
     tokens: Arc<apiserver::SignedTokens>,
     door: Door,
     sky: Sky,
+    trace: Trace,
     controllers: Option<Shutdown>,
     scheduler: Option<Shutdown>,
 }
 
 impl ControlPlane {
     /// Nothing runs yet. The key of tokens is new each time: no trace shows a token.
-    pub(super) fn new(store: store::Store, clock: SimClock, seed: u64) -> Result<Self> {
+    pub(super) fn new(store: store::Store, options: &Options, trace: &Trace) -> Result<Self> {
+        let clock = trace.clock().clone();
         let key = pki::jwt::SigningKey::new(pki::KeyPair::generate()?);
         let keys = pki::jwt::KeySet::new([key.key().public()?]);
         let tokens = apiserver::SignedTokens::new(key, keys.clone(), ISSUER);
         Ok(Self {
             store,
-            sky: Sky::new(seed, clock.clone()),
+            sky: Sky::new(options.seed, clock.clone(), options.way),
+            trace: trace.clone(),
             clock,
             keys,
             tokens: Arc::new(tokens),
@@ -80,7 +85,12 @@ impl ControlPlane {
             groups: all,
             ..UserInfo::default()
         };
-        Link::new(&self.door, user, in_weather.then_some(&self.sky))
+        Link::new(
+            &self.door,
+            user,
+            in_weather.then_some(&self.sky),
+            &self.trace,
+        )
     }
 
     fn client(&self, name: &str, rng: &mut Rng) -> Client {

@@ -1,7 +1,7 @@
 //! Writes what the API shows of pods and nodes into the trace, and watches invariants that need
 //! the API and the runtimes: nothing is overcommitted, no object goes before its containers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::Gvr;
@@ -23,6 +23,14 @@ pub(super) struct Runtimes {
 impl Runtimes {
     pub(super) fn insert(&self, node: &str, runtime: FakeRuntime) {
         self.by_node.lock().insert(node.to_owned(), runtime);
+    }
+
+    /// Uids of the pods of which something runs.
+    fn running(&self) -> BTreeSet<String> {
+        let all = self.by_node.lock();
+        all.values()
+            .flat_map(|runtime| runtime.uids_running())
+            .collect()
     }
 
     fn running_of(&self, uid: &str) -> Vec<String> {
@@ -182,12 +190,12 @@ fn check_room(node: &str, trace: &Trace, runtimes: &Runtimes, seen: &BTreeMap<Ke
         return;
     }
     let (mut millicores, mut memory_bytes, mut count) = (0, 0, 0);
-    for pod in seen.values().filter(|pod| pod.node == node) {
-        if !runtimes.running_of(&pod.uid).is_empty() {
-            millicores += pod.millicores;
-            memory_bytes += pod.memory_bytes;
-            count += 1;
-        }
+    let running = runtimes.running();
+    let here = seen.values().filter(|pod| pod.node == node);
+    for pod in here.filter(|pod| running.contains(&pod.uid)) {
+        millicores += pod.millicores;
+        memory_bytes += pod.memory_bytes;
+        count += 1;
     }
     if millicores > MILLICORES || memory_bytes > MEMORY_BYTES || count > MAX_PODS {
         trace.violation(format!(

@@ -1,11 +1,12 @@
 //! CRI's RuntimeService over the state in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::{Shutdown, tasks};
 use nodeapi::cri::{self, ContainerEventResponse, ContainerEventType, ContainerState};
 use nodeapi::{Code, CriError, RuntimeService};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::runtime::{Container, EVENTS_LIMIT, FakeRuntime, KILLED, Sandbox};
 use crate::script::{self, OnTerm, Script};
@@ -220,7 +221,7 @@ impl RuntimeService for FakeRuntime {
             started: None,
             finished_at: 0,
             exit_code: 0,
-            ended: watch::Sender::new(false),
+            ended: Arc::default(),
             told_to_end: false,
         };
         state.containers.insert(id.clone(), container);
@@ -276,7 +277,7 @@ impl RuntimeService for FakeRuntime {
         request: cri::StopContainerRequest,
     ) -> Result<cri::StopContainerResponse, CriError> {
         let id = request.container_id;
-        let mut ended = {
+        let ended = {
             let mut state = self.inner.state.lock();
             let container = state
                 .containers
@@ -292,10 +293,10 @@ impl RuntimeService for FakeRuntime {
                 container.told_to_end = true;
                 self.inner.end_later(&id, after, code);
             }
-            container.ended.subscribe()
+            container.ended.clone()
         };
         let grace = std::time::Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
-        let by_itself = tokio::time::timeout(grace, ended.wait_for(|ended| *ended));
+        let by_itself = tokio::time::timeout(grace, ended.wait());
         if by_itself.await.is_err() {
             self.inner.end(&id, KILLED);
         }

@@ -66,6 +66,7 @@ pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
         }
     }
     found.extend(unsettled_workloads(cluster).await?);
+    found.extend(left_behind(cluster).await?);
     for node in cluster.kubelets(true) {
         let Some(runtime) = cluster.runtime(&node) else {
             continue;
@@ -73,6 +74,27 @@ pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
         for uid in runtime.uids() {
             if !known.contains(&uid) {
                 found.push(format!("{node}: a pod without an object is left: {uid}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What owners that are gone left behind: the garbage collector should have it.
+async fn left_behind(cluster: &SimCluster) -> Result<Vec<String>> {
+    let mut owners = BTreeSet::new();
+    for kind in ["deployments", "replicasets", "jobs", "services"] {
+        let all = cluster.list(kind, "default").await?;
+        owners.extend(all.iter().map(|owner| owner.uid().to_owned()));
+    }
+    let mut found = Vec::new();
+    for kind in ["pods", "replicasets", "endpointslices"] {
+        for object in cluster.list(kind, "default").await? {
+            let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+            let owner = api::meta::of(dom.as_ref()).controller();
+            if let Some(owner) = owner.filter(|owner| !owners.contains(owner.uid)) {
+                let (name, of) = (object.name(), owner.name);
+                found.push(format!("{kind} {name} is left of {} {of}", owner.kind));
             }
         }
     }

@@ -19,12 +19,13 @@ struct Row {
     owners: &'static str,
 }
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 6] = [
     row("daemonset-controller", "/apis/apps/v1/daemonsets"),
     row("statefulset-controller", "/apis/apps/v1/statefulsets"),
     row("replicaset-controller", "/apis/apps/v1/replicasets"),
     row("job-controller", "/apis/batch/v1/jobs"),
     row("deployment-controller", "/apis/apps/v1/deployments"),
+    row("cronjob-controller", "/apis/batch/v1/cronjobs"),
 ];
 
 const fn row(controller: &'static str, owners: &'static str) -> Row {
@@ -40,8 +41,9 @@ const ORPHANS: [(&str, &str); 3] = [
 
 fn owner(metadata: &str) -> String {
     format!(
-        r#"{{"metadata":{{"name":"web","namespace":"default","resourceVersion":"1",{metadata}}},
-        "spec":{{"replicas":1,"completions":1,"parallelism":1,
+        r#"{{"metadata":{{"name":"web","namespace":"default","resourceVersion":"1",
+        "creationTimestamp":"2026-01-02T03:00:00Z",{metadata}}},
+        "spec":{{"replicas":1,"completions":1,"parallelism":1,"schedule":"* * * * *","jobTemplate":{{}},
         "selector":{{"matchLabels":{{"app":"web"}}}},
         "template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[]}}}}}}}}"#
     )
@@ -177,15 +179,15 @@ fn an_owner_that_lives_adopts() {
             replicaset-controller: web-0
             job-controller: web-0
             deployment-controller: web-1
+            cronjob-controller: 
         "#]],
     );
 }
 
 /// Its watch may be behind that of what it owns, which the garbage collector takes: anything made
-/// then is taken too, and would be made again at once, for as long as the cache is behind. Of
-/// templates' history this is not so yet.
+/// then is taken too, and would be made again at once, for as long as the cache is behind.
 #[test]
-fn no_pods_are_made_for_an_owner_that_is_gone() {
+fn nothing_is_made_for_an_owner_that_is_gone() {
     check_made(
         Some(r#""uid":"u""#),
         &expect![[r#"
@@ -194,14 +196,16 @@ fn no_pods_are_made_for_an_owner_that_is_gone() {
         replicaset-controller: pods
         job-controller: pods
         deployment-controller: replicasets
+        cronjob-controller: jobs
     "#]],
     );
     let nothing = expect![[r#"
-        daemonset-controller: controllerrevisions
-        statefulset-controller: controllerrevisions
+        daemonset-controller: 
+        statefulset-controller: 
         replicaset-controller: 
         job-controller: 
         deployment-controller: 
+        cronjob-controller: 
     "#]];
     check_made(Some(r#""uid":"v""#), &nothing);
     check_made(None, &nothing);
@@ -216,6 +220,7 @@ fn an_owner_that_goes_adopts_nothing() {
         replicaset-controller: 
         job-controller: 
         deployment-controller: 
+        cronjob-controller: 
     "#]];
     check(
         Some(r#""uid":"u","deletionTimestamp":"2026-01-02T03:04:00Z""#),
