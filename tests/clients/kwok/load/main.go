@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,9 +67,14 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := startKwok(ctx); err != nil {
+	kwok, err := startKwok()
+	if err != nil {
 		return err
 	}
+	defer func() {
+		_ = kwok.Process.Kill()
+		_ = kwok.Wait()
+	}()
 
 	factory := informers.NewSharedInformerFactory(client, 0)
 	nodeInformer := factory.Core().V1().Nodes().Informer()
@@ -173,7 +179,7 @@ func number(name string, otherwise int) int {
 	return otherwise
 }
 
-func startKwok(ctx context.Context) error {
+func startKwok() (*exec.Cmd, error) {
 	words := []string{
 		"--kubeconfig", os.Getenv("KUBECONFIG"),
 		"--manage-nodes-with-label-selector", label + "=true",
@@ -184,13 +190,15 @@ func startKwok(ctx context.Context) error {
 	for _, stage := range stages {
 		words = append(words, "--config", filepath.Join(os.Getenv("STAGES"), "kustomize/stage", stage))
 	}
-	kwok := exec.CommandContext(ctx, os.Getenv("KWOK"), words...)
+	kwok := exec.Command(os.Getenv("KWOK"), words...)
+	// Whatever ends this program ends it too.
+	kwok.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.Create("kwok.log")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kwok.Stdout, kwok.Stderr = log, log
-	return kwok.Start()
+	return kwok, kwok.Start()
 }
 
 func node(i int) *corev1.Node {
