@@ -48,15 +48,15 @@ fn entries(bytes: &[u8], with_data: bool) -> Option<Vec<(Vec<u8>, Kind)>> {
     let mut reader = Reader::new(bytes);
     let (mut entries, mut buffer) = (Vec::new(), [0; 4096]);
     while let Some(entry) = reader.next().ok()? {
-        let (mut data, mut sum) = (reader.data(), 0_u64);
-        while with_data {
-            match data.read(&mut buffer).ok()? {
-                0 => {
-                    assert_eq!(sum, entry.stored, "data of another length");
-                    break;
+        if with_data {
+            let (mut data, mut sum) = (reader.data(), 0_u64);
+            loop {
+                match data.read(&mut buffer).ok()? {
+                    0 => break,
+                    read => sum += read as u64,
                 }
-                read => sum += read as u64,
             }
+            assert_eq!(sum, entry.stored, "data of another length");
         }
         if let Some(pieces) = &entry.pieces {
             let mut end = 0;
