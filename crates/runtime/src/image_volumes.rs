@@ -152,9 +152,13 @@ fn bind_part(all: &Path, sub_path: &str, at: &Path) -> io::Result<()> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(all, folder, Mode::empty())?;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let opened = match openat2(&root, sub_path, folder, Mode::empty(), inside) {
-        Err(Errno::NOTDIR) => return Err(io::Error::other("only a directory can be mounted")),
-        opened => opened?,
+    let opened = loop {
+        match openat2(&root, sub_path, folder, Mode::empty(), inside) {
+            Err(Errno::NOTDIR) => return Err(io::Error::other("only a directory can be mounted")),
+            // Something on the host was renamed or mounted while the path went up.
+            Err(Errno::AGAIN) => {}
+            opened => break opened?,
+        }
     };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -54,6 +54,22 @@ pub fn bind_sub_path(volume: &Path, sub_path: &str, target: &Path) -> Result<(),
     .map_err(VolumeError::errno("bind onto", target))
 }
 
+/// Asks the kernel again for as long as it cannot tell: while a path goes up, any rename or mount of
+/// the whole host makes it give up.
+fn open_below(
+    root: &OwnedFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+    stay: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    loop {
+        match openat2(root, path.as_ref(), flags, Mode::empty(), stay) {
+            Err(Errno::AGAIN) => {}
+            opened => return opened,
+        }
+    }
+}
+
 /// Opens a path below `volume`; what does not exist becomes a folder with the volume's mode.
 /// Links are followed as long as they stay inside; new folders are never made through one.
 fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
@@ -61,7 +77,7 @@ fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
     let stay = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(volume, folder, Mode::empty())?;
-    match openat2(&root, sub_path, flags, Mode::empty(), stay) {
+    match open_below(&root, sub_path, flags, stay) {
         Ok(opened) => return Ok(opened),
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
@@ -74,18 +90,18 @@ fn open(volume: &Path, sub_path: &str) -> io::Result<OwnedFd> {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
         path.push(name);
-        at = match openat2(&root, &path, folder, Mode::empty(), stay) {
+        at = match open_below(&root, &path, folder, stay) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
                 match mkdirat(&at, name, Mode::from_raw_mode(0o700)) {
                     Ok(()) => {
                         let no_links = stay | ResolveFlags::NO_SYMLINKS;
-                        let made = openat2(&at, name, folder, Mode::empty(), no_links)?;
+                        let made = open_below(&at, name, folder, no_links)?;
                         rustix::fs::fchmod(&made, mode)?;
                         made
                     }
                     // Somebody else made it, or a link leads to nowhere.
-                    Err(Errno::EXIST) => openat2(&at, name, folder, Mode::empty(), stay)?,
+                    Err(Errno::EXIST) => open_below(&at, name, folder, stay)?,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -149,6 +165,32 @@ mod tests {
         check("new/../x", expect!["error: InvalidInput"]);
         check("dangling/x", expect!["error: NotFound"]);
         check("inside/file/x", expect!["error: NotADirectory"]);
+    }
+
+    /// They make the kernel unsure of every path that goes up.
+    #[test]
+    fn renames_elsewhere_do_not_matter() {
+        use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, elsewhere) = (dir.path().join("volume"), dir.path().join("elsewhere"));
+        fs::create_dir_all(volume.join("a/b")).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        symlink("b/../..", volume.join("a/back")).unwrap();
+        let (one, other) = (elsewhere.join("1"), elsewhere.join("2"));
+        fs::write(&one, "").unwrap();
+        let stop = AtomicBool::new(false);
+        let failed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(SeqCst) {
+                    fs::rename(&one, &other).unwrap();
+                    fs::rename(&other, &one).unwrap();
+                }
+            });
+            let failed = (0..20_000).find_map(|_| open(&volume, "a/back/a").err());
+            stop.store(true, SeqCst);
+            failed
+        });
+        assert!(failed.is_none(), "{failed:?}");
     }
 
     /// CVE-2021-25741: a container exchanges a folder of its volume for a link to the host while
