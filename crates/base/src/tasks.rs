@@ -43,10 +43,8 @@ pub fn spawn(
 ) -> Handle {
     let shutdown = shutdown.clone();
     let join = tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            () = shutdown.wait() => {}
-            result = caught(future) => report(name, result),
+        if let Some(end) = until(&shutdown, future).await {
+            report(name, end);
         }
     });
     Handle { join }
@@ -64,10 +62,9 @@ where
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             let began = tokio::time::Instant::now();
-            tokio::select! {
-                biased;
-                () = shutdown.wait() => return,
-                result = caught(start()) => report(name, result),
+            match until(&shutdown, start()).await {
+                None => return,
+                Some(end) => report(name, end),
             }
             if began.elapsed() > Duration::from_secs(120) {
                 backoff.reset();
@@ -88,19 +85,34 @@ where
     Handle { join }
 }
 
-/// Its end, or what it panicked with: then it is not polled again.
-async fn caught(future: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
+/// How a future ended: by itself, or with what it panicked.
+type End = Result<(), Box<dyn Any + Send>>;
+
+/// Its end, after which it is not polled again; nothing: the shutdown came first.
+async fn until(shutdown: &Shutdown, future: impl Future<Output = ()>) -> Option<End> {
+    let mut told = pin!(shutdown.wait());
     let mut future = pin!(future);
+    let mut is_waiting = false;
     std::future::poll_fn(move |context| {
+        // A task has one waker, which the first look leaves there. Any further one would take the
+        // lock that all tasks share, each time that any of them goes on.
+        let is_over = match is_waiting {
+            true => shutdown.is_triggered(),
+            false => told.as_mut().poll(context).is_ready(),
+        };
+        is_waiting = true;
+        if is_over {
+            return Poll::Ready(None);
+        }
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
+            Ok(poll) => poll.map(|()| Some(Ok(()))),
+            Err(panic) => Poll::Ready(Some(Err(panic))),
         }
     })
     .await
 }
 
-fn report(name: &'static str, result: Result<(), Box<dyn Any + Send>>) {
+fn report(name: &'static str, result: End) {
     if let Err(panic) = result {
         let message = panic
             .downcast_ref::<&str>()
@@ -142,6 +154,26 @@ mod tests {
     async fn shutdown_cancels() {
         let shutdown = Shutdown::new();
         let handle = spawn("test", &shutdown, std::future::pending());
+        shutdown.trigger();
+        handle.join().await;
+    }
+
+    /// Also one that was woken many times before, by others than the shutdown.
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_cancels_what_has_been_at_work() {
+        let shutdown = Shutdown::new();
+        let rounds = Arc::new(AtomicU32::new(0));
+        let counter = rounds.clone();
+        let handle = spawn("test", &shutdown, async move {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            std::future::pending::<()>().await;
+        });
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(rounds.load(Ordering::SeqCst), 10);
+        assert!(!handle.is_finished());
         shutdown.trigger();
         handle.join().await;
     }
