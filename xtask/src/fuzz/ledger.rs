@@ -20,6 +20,8 @@ const END: &str = "<!-- end of the ledger -->\n";
 /// Executions in a second of processor time from which on a target is cheap, and how many a cheap
 /// one is held to.
 const CHEAP: u64 = 100_000;
+/// Seconds from which on a rate says something: each run's are cut off to whole ones.
+const MEASURED: u64 = 5;
 const HELD_TO: u64 = 100_000_000;
 
 /// Adds a line.
@@ -57,18 +59,15 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// Executions in a second of processor time.
-    fn rate(&self) -> u64 {
-        let (executions, seconds) = match self.families {
-            (_, 0) => (self.executions, self.seconds),
-            families => families,
-        };
-        executions / seconds.max(1)
+    /// Executions in a second of processor time, once there were a few.
+    fn rate(&self) -> Option<u64> {
+        let (executions, seconds) = self.families;
+        (seconds >= MEASURED).then(|| executions / seconds)
     }
 
     /// How much of what it is held to a cheap one has.
     fn share(&self) -> String {
-        if self.rate() < CHEAP {
+        if self.rate().is_none_or(|rate| rate < CHEAP) {
             return "–".to_owned();
         }
         let percent = self.executions.saturating_mul(100) / HELD_TO;
@@ -125,6 +124,8 @@ fn table(sums: &BTreeMap<String, Sum>) -> String {
         all.mutants += sum.mutants;
         all.seconds += sum.seconds;
         all.findings += sum.findings;
+        all.families.0 += sum.families.0;
+        all.families.1 += sum.families.1;
     }
     row(&mut out, "all", &all, "");
     out
@@ -137,7 +138,7 @@ fn row(out: &mut String, name: &str, sum: &Sum, share: &str) {
         grouped(sum.executions),
         grouped(sum.executions.saturating_sub(sum.mutants)),
         sum.seconds,
-        grouped(sum.rate()),
+        sum.rate().map_or_else(|| "–".to_owned(), grouped),
         sum.findings
     );
 }
@@ -159,22 +160,26 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
-    /// The rate is that of families: the older line does not make a cheap target a dear one.
+    /// The rate is that of families, where there was enough of them to measure: the older line
+    /// does not make a cheap target a dear one.
     #[test]
     fn the_table_sums_runs() {
         let ledger = concat!(
             r#"{"commit":"a","target":"json","executions":1500,"seconds":2,"findings":1,"corpus":3}"#,
             "\n",
-            r#"{"commit":"b","target":"json","executions":1000000,"mutants":990000,"seconds":3,"findings":0,"corpus":3}"#,
+            r#"{"commit":"b","target":"json","executions":9000000,"mutants":8900000,"seconds":30,"findings":0,"corpus":3}"#,
             "\n",
-            r#"{"commit":"b","target":"tar","executions":50000,"mutants":40000,"seconds":3,"findings":0,"corpus":3}"#,
+            r#"{"commit":"b","target":"tar","executions":50000,"mutants":40000,"seconds":5,"findings":0,"corpus":3}"#,
+            "\n",
+            r#"{"commit":"b","target":"yaml","executions":500000,"mutants":500000,"seconds":1,"findings":0,"corpus":3}"#,
             "\n",
         );
         let table = table(&sums_of(ledger).unwrap());
         for expected in [
-            "| json | 1,001,500 | 11,500 | 5 | 333,333 | 1 % | 1 |\n",
-            "| tar | 50,000 | 10,000 | 3 | 16,666 | – | 0 |\n",
-            "| all | 1,051,500 | 21,500 | 8 | 131,437 |  | 1 |\n",
+            "| json | 9,001,500 | 101,500 | 32 | 300,000 | 9 % | 1 |\n",
+            "| tar | 50,000 | 10,000 | 5 | 10,000 | – | 0 |\n",
+            "| yaml | 500,000 | 0 | 1 | – | – | 0 |\n",
+            "| all | 9,551,500 | 111,500 | 38 | 265,277 |  | 1 |\n",
         ] {
             assert!(table.contains(expected), "{table}");
         }
