@@ -79,6 +79,7 @@ fn kills_under_load_lose_nothing() {
                 9 if round + 1 < rounds => 10_500,
                 _ => rng.below(1500),
             };
+            // Nothing is waited for: the moment of a power cut or a crash is any.
             tokio::time::sleep(Duration::from_millis(life)).await;
             let victims = victims(&fixture, rng.below(3)).await;
             println!("round {round}: kill -9 {victims:?}");

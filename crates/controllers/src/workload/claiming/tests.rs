@@ -184,6 +184,18 @@ fn an_owner_that_lives_adopts() {
     );
 }
 
+/// No controller touches anything.
+fn nothing() -> Expect {
+    expect![[r#"
+        daemonset-controller: 
+        statefulset-controller: 
+        replicaset-controller: 
+        job-controller: 
+        deployment-controller: 
+        cronjob-controller: 
+    "#]]
+}
+
 /// Its watch may be behind that of what it owns, which the garbage collector takes: anything made
 /// then is taken too, and would be made again at once, for as long as the cache is behind.
 #[test]
@@ -199,33 +211,17 @@ fn nothing_is_made_for_an_owner_that_is_gone() {
         cronjob-controller: jobs
     "#]],
     );
-    let nothing = expect![[r#"
-        daemonset-controller: 
-        statefulset-controller: 
-        replicaset-controller: 
-        job-controller: 
-        deployment-controller: 
-        cronjob-controller: 
-    "#]];
-    check_made(Some(r#""uid":"v""#), &nothing);
-    check_made(None, &nothing);
+    check_made(Some(r#""uid":"v""#), &nothing());
+    check_made(None, &nothing());
 }
 
 /// Whatever the cache says: who goes, went, or is another by now takes nothing in.
 #[test]
 fn an_owner_that_goes_adopts_nothing() {
-    let nothing = expect![[r#"
-        daemonset-controller: 
-        statefulset-controller: 
-        replicaset-controller: 
-        job-controller: 
-        deployment-controller: 
-        cronjob-controller: 
-    "#]];
     check(
         Some(r#""uid":"u","deletionTimestamp":"2026-01-02T03:04:00Z""#),
-        &nothing,
+        &nothing(),
     );
-    check(Some(r#""uid":"v""#), &nothing);
-    check(None, &nothing);
+    check(Some(r#""uid":"v""#), &nothing());
+    check(None, &nothing());
 }
