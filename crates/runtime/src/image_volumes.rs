@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nodeapi::{CriError, cri};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -152,13 +152,9 @@ fn bind_part(all: &Path, sub_path: &str, at: &Path) -> io::Result<()> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(all, folder, Mode::empty())?;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let opened = loop {
-        match openat2(&root, sub_path, folder, Mode::empty(), inside) {
-            Err(Errno::NOTDIR) => return Err(io::Error::other("only a directory can be mounted")),
-            // Something on the host was renamed or mounted while the path went up.
-            Err(Errno::AGAIN) => {}
-            opened => break opened?,
-        }
+    let opened = match base::open_below(&root, sub_path, folder, inside) {
+        Err(Errno::NOTDIR) => return Err(io::Error::other("only a directory can be mounted")),
+        opened => opened?,
     };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -10,7 +10,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
+use base::open_below;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
@@ -52,22 +53,6 @@ pub fn bind_sub_path(volume: &Path, sub_path: &str, target: &Path) -> Result<(),
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .map_err(VolumeError::errno("bind onto", target))
-}
-
-/// Asks the kernel again for as long as it cannot tell: while a path goes up, any rename or mount of
-/// the whole host makes it give up.
-fn open_below(
-    root: &OwnedFd,
-    path: impl AsRef<Path>,
-    flags: OFlags,
-    stay: ResolveFlags,
-) -> rustix::io::Result<OwnedFd> {
-    loop {
-        match openat2(root, path.as_ref(), flags, Mode::empty(), stay) {
-            Err(Errno::AGAIN) => {}
-            opened => return opened,
-        }
-    }
 }
 
 /// Opens a path below `volume`; what does not exist becomes a folder with the volume's mode.
