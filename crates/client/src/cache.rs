@@ -145,33 +145,44 @@ impl Cache {
         self.inner.synced.set();
     }
 
-    /// Takes a newer revision (or, with `deleted`, the last one) and tells what changed.
-    pub(crate) fn apply(&self, object: &Arc<Object>, deleted: bool) -> Option<Change> {
-        let key = object.key().clone();
-        let new = (!deleted).then(|| object.clone());
+    /// Takes a newer revision (or, with `deleted`, the last one) and tells what changed. Indexes and
+    /// whoever is told look at the same two trees.
+    pub(crate) fn apply(&self, object: Arc<Object>, deleted: bool, tell: impl FnOnce(&Change)) {
+        let key = object.key();
         let mut state = self.inner.state.write();
-        let old = match &new {
-            Some(new) => state.objects.insert(key.clone(), new.clone()),
-            None => state.objects.remove(&key),
+        let change = match deleted {
+            true => Change {
+                old: state.objects.remove(key),
+                new: None,
+            },
+            false => Change {
+                old: state.objects.insert(key.clone(), object.clone()),
+                new: Some(object.clone()),
+            },
         };
+        let sides = [&change.old, &change.new].map(Option::as_deref);
+        if sides.iter().all(Option::is_none) {
+            return;
+        }
+        let _shared = sides.map(|side| side.map(Object::share));
         for at in 0..state.indexers.len() {
             let (name, index) = state.indexers[at];
-            let before = old.as_deref().map(index).unwrap_or_default();
-            let after = new.as_deref().map(index).unwrap_or_default();
+            let [before, after] = sides.map(|side| side.map(index).unwrap_or_default());
             if before == after {
                 continue;
             }
             for value in before {
                 if let Some(keys) = state.indexes.get_mut(&(name, value.clone())) {
-                    keys.remove(&key);
+                    keys.remove(key);
                     if keys.is_empty() {
                         state.indexes.remove(&(name, value));
                     }
                 }
             }
-            state.file(name, after, &key);
+            state.file(name, after, key);
         }
-        (old.is_some() || new.is_some()).then_some(Change { old, new })
+        drop(state);
+        tell(&change);
     }
 
     /// The objects that a complete list no longer has, ordered by key.

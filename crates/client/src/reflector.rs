@@ -141,13 +141,10 @@ impl Reflector {
     }
 
     fn apply(&self, object: Arc<Object>, deleted: bool) {
-        // Indexes and handlers look at the same two trees.
-        let known = self.cache.get(object.key());
-        let _shared = (object.share(), known.as_deref().map(Object::share));
-        if let Some(change) = self.cache.apply(&object, deleted) {
+        self.cache.apply(object, deleted, |change| {
             for handler in &self.handlers {
-                handler(&change);
+                handler(change);
             }
-        }
+        });
     }
 }
