@@ -19,7 +19,7 @@ use crate::cronjob::schedule::{Schedule, ScheduleError, time_zone};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::{Name, Owners};
 
 const TASK: &str = "cronjob-controller";
@@ -396,7 +396,7 @@ impl CronJobs {
         state: &mut State,
     ) -> Result<(), Error> {
         let cron_jobs = self.api("cronjobs", &owner.namespace);
-        let Some(living) = Living::ask(&cron_jobs, owner).await? else {
+        let Some(living) = Inquiry::new(cron_jobs, owner).living().await? else {
             return Ok(());
         };
         let body = job(cron, owner, name, time, zone);

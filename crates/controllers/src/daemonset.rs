@@ -27,7 +27,7 @@ use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::pods::Pod;
 use crate::workload::revisions::{HASH, History, Revisions, Synced};
 use crate::workload::{Name, Owners, label_selector, template};
@@ -177,14 +177,14 @@ impl Daemons {
             .as_ref()
             .get("status")
             .and_then(|s| s.int("collisionCount"));
+        let inquiry = Inquiry::new(self.api(&owner.namespace), &owner);
         let revisions = Revisions {
             client: &self.context.client,
             cache: &self.revisions,
-            owners: "daemonsets",
             label: HASH,
         };
         let history = revisions
-            .sync(&owner, &selector, dom.as_ref(), collisions)
+            .sync(&inquiry, &selector, dom.as_ref(), collisions)
             .await?;
         let history = match history {
             Synced::Whole(history) => history,
@@ -193,7 +193,7 @@ impl Daemons {
         };
         let hash = history.all[history.current].hash.clone();
         let set = read(dom.as_ref(), &hash);
-        let pods = self.claim(&owner, &selector).await?;
+        let pods = self.claim(&inquiry, &selector).await?;
         let nodes = self.fits(dom.as_ref());
         let world = World {
             set: &set,
@@ -208,7 +208,7 @@ impl Daemons {
             if plan.create.is_empty() && plan.delete.is_empty() {
                 plan = roll(&world);
             }
-            failure = self.apply(key, &owner, &dom, &world, &plan).await.err();
+            failure = self.apply(key, &inquiry, &dom, &world, &plan).await.err();
             if failure.is_none() {
                 self.clean_up(&revisions, &owner, &dom, &history, &pods)
                     .await?;
@@ -241,14 +241,11 @@ impl Daemons {
     /// The set's pods by node; those that ended and are going are nobody's any more.
     async fn claim(
         &self,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         selector: &LabelSelector,
     ) -> Result<BTreeMap<String, Vec<Pod>>, Error> {
-        let (owners, pods) = (
-            self.api(&owner.namespace),
-            self.control.pods(&owner.namespace),
-        );
-        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
+        let pods = self.control.pods(&inquiry.owner().namespace);
+        let claimed = Claiming::new(inquiry, pods).claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
             let node = target(dom.as_ref()).map(str::to_owned);
             Match::when(pod.matches(selector), || (node, pod))
@@ -302,15 +299,16 @@ impl Daemons {
     async fn apply(
         &self,
         key: &Key,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         set: &Dom,
         world: &World<'_>,
         plan: &Plan,
     ) -> Result<(), Error> {
+        let owner = inquiry.owner();
         let mut create = &plan.create[..plan.create.len().min(BURST)];
         let living = match create {
             [] => None,
-            _ => Living::ask(&self.api(&owner.namespace), owner).await?,
+            _ => inquiry.living().await?,
         };
         if living.is_none() {
             create = &[];

@@ -19,7 +19,7 @@ use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::claiming::{Claimed, Claiming, by_labels};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::template::{HASH_LABEL, hash, same, set_hash};
 use crate::workload::{Name, Owners, label_selector};
 
@@ -96,8 +96,9 @@ fn recreating_owner(pod: &Object, sets: &Cache, owners: &Owners) -> Option<Key> 
 }
 
 /// A Deployment with its sets while effects are applied.
-struct Work {
-    owner: Owner,
+struct Work<'a> {
+    owner: &'a Owner,
+    inquiry: &'a Inquiry<'a>,
     deployment: Dom,
     sets: Vec<Dom>,
     hash: String,
@@ -125,7 +126,8 @@ impl World {
                 .warning(&owner, "SelectingAll", text.to_owned());
             return Ok(());
         }
-        let sets = self.claim(&owner, &selector).await?;
+        let inquiry = Inquiry::new(self.api(&owner.namespace), &owner);
+        let sets = self.claim(&inquiry, &selector).await?;
         let deployment = Deployment::read(dom.as_ref());
         let template = dom.as_ref().at(&["spec", "template"]);
         let hash = template.map_or_else(String::new, |t| hash(t, deployment.status.collisions));
@@ -133,7 +135,8 @@ impl World {
             new_name: set_name(&owner.name, &hash),
             hash,
             sets,
-            owner,
+            owner: &owner,
+            inquiry: &inquiry,
             deployment: dom,
         };
         let facts: Vec<Set> = work.sets.iter().map(|set| self.facts(&work, set)).collect();
@@ -147,7 +150,7 @@ impl World {
         Ok(())
     }
 
-    fn facts(&self, work: &Work, set: &Dom) -> Set {
+    fn facts(&self, work: &Work<'_>, set: &Dom) -> Set {
         let template = |dom: &Dom| dom.at(dom.root(), &["spec", "template"]);
         let matches = match (template(&work.deployment), template(set)) {
             (Some(a), Some(b)) => same(work.deployment.at_node(a), set.at_node(b)),
@@ -177,16 +180,19 @@ impl World {
     }
 
     /// The sets that are the Deployment's.
-    async fn claim(&self, owner: &Owner, selector: &api::LabelSelector) -> Result<Vec<Dom>, Error> {
-        let owners = self.api(&owner.namespace);
-        let claiming = Claiming::new(owner, owners, self.sets_api(&owner.namespace));
+    async fn claim(
+        &self,
+        inquiry: &Inquiry<'_>,
+        selector: &api::LabelSelector,
+    ) -> Result<Vec<Dom>, Error> {
+        let claiming = Claiming::new(inquiry, self.sets_api(&inquiry.owner().namespace));
         let mine = claiming.claim(&self.sets, by_labels(selector)).await?;
         Ok(mine.into_iter().map(Claimed::newest).collect())
     }
 
     async fn apply(
         &self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         deployment: &Deployment,
         plan: Plan,
     ) -> Result<(), Error> {
@@ -232,7 +238,7 @@ impl World {
                             "Scaled {way} replica set {} from {from} to {to}",
                             meta.name()
                         );
-                        self.control.normal(&work.owner, "ScalingReplicaSet", text);
+                        self.control.normal(work.owner, "ScalingReplicaSet", text);
                     }
                 }
                 Effect::Delete { set } => {
@@ -244,11 +250,11 @@ impl World {
                 }
                 Effect::Rollback { to, warning, done } => {
                     if let Some((reason, text)) = warning {
-                        self.control.warning(&work.owner, reason, text);
+                        self.control.warning(work.owner, reason, text);
                     }
                     self.roll_back(work, to).await?;
                     if let Some(text) = done {
-                        self.control.normal(&work.owner, "DeploymentRollback", text);
+                        self.control.normal(work.owner, "DeploymentRollback", text);
                     }
                     return Ok(());
                 }
@@ -269,7 +275,7 @@ impl World {
         self.write_status(work).await
     }
 
-    async fn write_status(&self, work: &Work) -> Result<(), Error> {
+    async fn write_status(&self, work: &Work<'_>) -> Result<(), Error> {
         let json = work.deployment.to_json(work.deployment.root());
         let api = self.api(&work.owner.namespace);
         match api
@@ -285,13 +291,12 @@ impl World {
     /// cache only lags.
     async fn create(
         &self,
-        work: &mut Work,
+        work: &mut Work<'_>,
         deployment: &Deployment,
         replicas: i64,
         annotations: &Annotations,
     ) -> Result<bool, Error> {
-        let owner = work.owner.clone();
-        let Some(living) = Living::ask(&self.api(&owner.namespace), &owner).await? else {
+        let Some(living) = work.inquiry.living().await? else {
             return Ok(false);
         };
         let api = self.sets_api(&work.owner.namespace);
@@ -301,7 +306,7 @@ impl World {
                 if replicas > 0 {
                     let name = &work.new_name;
                     let text = format!("Scaled up replica set {name} from 0 to {replicas}");
-                    self.control.normal(&work.owner, "ScalingReplicaSet", text);
+                    self.control.normal(work.owner, "ScalingReplicaSet", text);
                 }
                 work.sets.push(made.parse().unwrap_or(body));
                 Ok(true)
@@ -339,13 +344,13 @@ impl World {
                         self.write_status(work).await?;
                     }
                 }
-                self.control.warning(&work.owner, REASON, text);
+                self.control.warning(work.owner, REASON, text);
                 Err(error)
             }
         }
     }
 
-    fn is_ours(&self, work: &Work, set: &Object) -> bool {
+    fn is_ours(&self, work: &Work<'_>, set: &Object) -> bool {
         set.parse().is_ok_and(|dom| {
             api::meta::of(dom.as_ref()).is_controlled_by(&work.owner.uid)
                 && self.facts(work, &dom).matches
@@ -353,7 +358,7 @@ impl World {
     }
 
     /// Takes over the template and annotations of an old set, if any, and ends the request.
-    async fn roll_back(&self, work: &mut Work, to: Option<usize>) -> Result<(), Error> {
+    async fn roll_back(&self, work: &mut Work<'_>, to: Option<usize>) -> Result<(), Error> {
         let dom = &mut work.deployment;
         let root = dom.root();
         let metadata = dom.ensure_map(root, "metadata");
@@ -415,7 +420,12 @@ async fn replace(api: &Api, dom: &mut Dom) -> Result<(), Error> {
     Ok(())
 }
 
-fn new_set(work: &Work, deployment: &Deployment, replicas: i64, annotations: &Annotations) -> Dom {
+fn new_set(
+    work: &Work<'_>,
+    deployment: &Deployment,
+    replicas: i64,
+    annotations: &Annotations,
+) -> Dom {
     let from = &work.deployment;
     let mut dom = Dom::new();
     let root = dom.new_map();

@@ -26,7 +26,7 @@ use crate::workload::claiming::{Claimed, Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::{Name, Owners, label_selector, template};
 
 const TASK: &str = "job-controller";
@@ -181,7 +181,8 @@ impl Jobs {
         if !may_change {
             self.queue.add_after(Name(key.clone()), TIMEOUT);
         }
-        let pods = self.claim(&owner, &selector).await?;
+        let inquiry = Inquiry::new(self.api(&owner.namespace), &owner);
+        let pods = self.claim(&inquiry, &selector).await?;
         let world = World {
             job: &job,
             pods: &pods,
@@ -195,7 +196,7 @@ impl Jobs {
             self.queue.add_after(Name(key.clone()), again);
         }
         let next = decision.backoff.clone();
-        let (outcome, failure) = self.step(key, &owner, &dom, &world, &decision.step).await;
+        let (outcome, failure) = self.step(key, &inquiry, &dom, &world, &decision.step).await;
         let settlement = settle(&world, decision, outcome);
         self.settle(key, &owner, dom, &world, &settlement, next)
             .await?;
@@ -203,12 +204,13 @@ impl Jobs {
     }
 
     /// The pods that are the Job's.
-    async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Pod>, Error> {
-        let (owners, pods) = (
-            self.api(&owner.namespace),
-            self.control.pods(&owner.namespace),
-        );
-        let claiming = Claiming::new(owner, owners, pods).with_finalizer(FINALIZER);
+    async fn claim(
+        &self,
+        inquiry: &Inquiry<'_>,
+        selector: &LabelSelector,
+    ) -> Result<Vec<Pod>, Error> {
+        let pods = self.control.pods(&inquiry.owner().namespace);
+        let claiming = Claiming::new(inquiry, pods).with_finalizer(FINALIZER);
         let claimed = claiming.claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
             Match::when(pod.base.matches(selector), || pod)
@@ -223,11 +225,12 @@ impl Jobs {
     async fn step(
         &self,
         key: &Key,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         job: &Dom,
         world: &World<'_>,
         step: &Step,
     ) -> (Outcome, Option<Error>) {
+        let owner = inquiry.owner();
         let mut outcome = Outcome::default();
         let mut failure = None;
         match step {
@@ -260,7 +263,7 @@ impl Jobs {
                 let Some(from) = job.as_ref().at(&["spec", "template"]) else {
                     return (outcome, None);
                 };
-                let living = match Living::ask(&self.api(&owner.namespace), owner).await {
+                let living = match inquiry.living().await {
                     Ok(Some(living)) => living,
                     Ok(None) => return (outcome, None),
                     Err(error) => return (outcome, Some(error)),

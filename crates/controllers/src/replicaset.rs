@@ -20,7 +20,7 @@ use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{BURST, Control, message, namespace_ends, slow_start};
 use crate::workload::expectations::{Expectations, TIMEOUT};
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::pods::{self, Pod};
 use crate::workload::{Name, Owners, label_selector, template};
 
@@ -150,14 +150,15 @@ impl World {
             self.queue.add_after(Name(key.clone()), TIMEOUT);
         }
         let now = self.context.clock.now();
-        let (active, terminating) = self.claim(&owner, &selector).await?;
+        let inquiry = Inquiry::new(self.api(&owner.namespace), &owner);
+        let (active, terminating) = self.claim(&inquiry, &selector).await?;
         let mut failure = None;
         if may_change && !owner.deleting {
             match plan::change(set.replicas, active.len()) {
                 Change::None => {}
                 Change::Create(count) => {
                     failure = self
-                        .create(key, &owner, dom.as_ref(), count.min(BURST))
+                        .create(key, &inquiry, dom.as_ref(), count.min(BURST))
                         .await;
                 }
                 Change::Delete(count) => {
@@ -186,15 +187,13 @@ impl World {
     /// The active pods that are the owner's, and how many of its pods are going.
     async fn claim(
         &self,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         selector: &LabelSelector,
     ) -> Result<(Vec<Pod>, i64), Error> {
-        let (owners, pods) = (
-            self.api(&owner.namespace),
-            self.control.pods(&owner.namespace),
-        );
+        let owner = inquiry.owner();
+        let pods = self.control.pods(&owner.namespace);
         let mut terminating = 0;
-        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
+        let claimed = Claiming::new(inquiry, pods).claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
             let matches = pod.matches(selector);
             if pod.is_terminating() && matches && pod.owner.as_deref() == Some(&owner.uid) {
@@ -214,15 +213,22 @@ impl World {
         self.context.client.namespaced(&gvr, namespace)
     }
 
-    async fn create(&self, key: &Key, owner: &Owner, set: Ref<'_>, count: usize) -> Option<Error> {
+    async fn create(
+        &self,
+        key: &Key,
+        inquiry: &Inquiry<'_>,
+        set: Ref<'_>,
+        count: usize,
+    ) -> Option<Error> {
         let template = set.at(&["spec", "template"])?;
-        let living = match Living::ask(&self.api(&owner.namespace), owner).await {
+        let living = match inquiry.living().await {
             Ok(Some(living)) => living,
             Ok(None) => return None,
             Err(error) => return Some(error),
         };
-        let mut pod = template::pod(template, owner);
-        let (root, prefix) = (pod.root(), template::name_prefix(&owner.name));
+        let mut pod = template::pod(template, living.owner());
+        let prefix = template::name_prefix(&living.owner().name);
+        let root = pod.root();
         let metadata = pod.ensure_map(root, "metadata");
         pod.set_str(metadata, "generateName", &prefix);
         self.expectations.expect(key, count, []);

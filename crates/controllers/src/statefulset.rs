@@ -19,7 +19,7 @@ use crate::statefulset::plan::{Action, Member, Set, Status, ordinal, plan};
 use crate::workload::claiming::{Claiming, Match};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
-use crate::workload::living::Living;
+use crate::workload::living::{Inquiry, Living};
 use crate::workload::pods::Pod;
 use crate::workload::revisions::{HASH, HISTORY_HASH, History, Revisions, Synced};
 use crate::workload::{Name, Owners, label_selector};
@@ -111,6 +111,7 @@ fn read(set: Ref<'_>, history: &History) -> Set {
 /// A set while it is looked at.
 struct Work<'a> {
     owner: &'a Owner,
+    inquiry: &'a Inquiry<'a>,
     dom: &'a Dom,
     set: &'a Set,
     history: &'a History,
@@ -141,14 +142,14 @@ impl Sets {
             .as_ref()
             .get("status")
             .and_then(|s| s.int("collisionCount"));
+        let inquiry = Inquiry::new(self.api("apps", "statefulsets", &owner.namespace), &owner);
         let revisions = Revisions {
             client: &self.context.client,
             cache: &self.revisions,
-            owners: "statefulsets",
             label: HISTORY_HASH,
         };
         let history = revisions
-            .sync(&owner, &selector, dom.as_ref(), collisions.or(Some(0)))
+            .sync(&inquiry, &selector, dom.as_ref(), collisions.or(Some(0)))
             .await?;
         let history = match history {
             Synced::Whole(history) => history,
@@ -159,12 +160,13 @@ impl Sets {
             Synced::OwnerGone => return Ok(()),
         };
         let set = read(dom.as_ref(), &history);
-        let members = self.claim(&owner, &selector, &dom).await?;
+        let members = self.claim(&inquiry, &selector, &dom).await?;
         let now = self.context.clock.now();
         let waits = |ordinal| self.has_stale_claims(&owner, dom.as_ref(), ordinal);
         let plan = plan(&set, &members, waits, now);
         let work = Work {
             owner: &owner,
+            inquiry: &inquiry,
             dom: &dom,
             set: &set,
             history: &history,
@@ -210,13 +212,13 @@ impl Sets {
     /// The set's pods, by number.
     async fn claim(
         &self,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         selector: &LabelSelector,
         set: &Dom,
     ) -> Result<Vec<Member>, Error> {
-        let owners = self.api("apps", "statefulsets", &owner.namespace);
+        let owner = inquiry.owner();
         let pods = self.control.pods(&owner.namespace);
-        let claimed = Claiming::new(owner, owners, pods).claim(&self.pods, |dom| {
+        let claimed = Claiming::new(inquiry, pods).claim(&self.pods, |dom| {
             let pod = Pod::read(dom.as_ref());
             let number = ordinal(&owner.name, &pod.name).filter(|_| pod.matches(selector));
             let Some(ordinal) = number else {
@@ -239,8 +241,7 @@ impl Sets {
         let pods = self.control.pods(&owner.namespace);
         match action {
             Action::Create { ordinal, new } => {
-                let owners = self.api("apps", "statefulsets", &owner.namespace);
-                let Some(living) = Living::ask(&owners, owner).await? else {
+                let Some(living) = work.inquiry.living().await? else {
                     return Ok(());
                 };
                 let name = format!("{}-{ordinal}", owner.name);

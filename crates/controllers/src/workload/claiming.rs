@@ -1,10 +1,9 @@
 //! An owner takes its dependents in: what matches is adopted, what no longer matches let go.
 //!
 //! What becomes of a candidate is decided by [`super::claims`]; what matches, by the caller.
-//! Before the first adoption the owner is read afresh: the caches may not know yet that it goes,
-//! and what it adopted then would go with it. [`super::living`] asks the same before anything is
-//! made.
-//! Example: orphans `a`, `b` match, `c` of the owner does not → the owner is read once, `a` and
+//! Before the first adoption the server is asked for the owner ([`super::living`]): the caches may
+//! not know yet that it goes, and what it adopted then would go with it.
+//! Example: orphans `a`, `b` match, `c` of the owner does not → the owner is asked for, `a` and
 //! `b` are patched and given to the caller, `c` is released; the owner is going → only `c`.
 //! Source: kubernetes v1.36.3 pkg/controller/controller_ref_manager.go (ClaimObject,
 //! RecheckDeletionTimestamp).
@@ -17,19 +16,15 @@ use schema::Dom;
 use crate::informers::{BY_CONTROLLER, orphans_of};
 use crate::workload::claims::{Claim, Owner, claim};
 use crate::workload::control::patched;
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 
 /// See the module's header.
 pub(crate) struct Claiming<'a> {
-    owner: &'a Owner,
-    /// Where the owner is.
-    owners: Api,
-    /// Where its dependents are.
+    inquiry: &'a Inquiry<'a>,
+    /// Where the owner's dependents are.
     dependents: Api,
-    /// What its dependents hold.
+    /// What they hold.
     finalizer: Option<&'static str>,
-    /// What the server said of the owner, once asked.
-    lives: Option<bool>,
 }
 
 /// What a caller says of a candidate.
@@ -68,13 +63,11 @@ fn candidates(cache: &Cache, owner: &Owner) -> Vec<Arc<Object>> {
 }
 
 impl<'a> Claiming<'a> {
-    pub(crate) fn new(owner: &'a Owner, owners: Api, dependents: Api) -> Self {
+    pub(crate) fn new(inquiry: &'a Inquiry<'a>, dependents: Api) -> Self {
         Self {
-            owner,
-            owners,
+            inquiry,
             dependents,
             finalizer: None,
-            lives: None,
         }
     }
 
@@ -86,12 +79,13 @@ impl<'a> Claiming<'a> {
 
     /// Everything in `cache` that is the owner's.
     pub(crate) async fn claim<T>(
-        mut self,
+        self,
         cache: &Cache,
         mut read: impl FnMut(Dom) -> Match<T>,
     ) -> Result<Vec<Claimed<T>>, Error> {
+        let owner = self.inquiry.owner();
         let mut mine = Vec::new();
-        for object in candidates(cache, self.owner) {
+        for object in candidates(cache, owner) {
             let Ok(dom) = object.parse() else { continue };
             let meta = api::meta::of(dom.as_ref());
             let managed_by = meta.controller().map(|owner| owner.uid.to_owned());
@@ -101,7 +95,7 @@ impl<'a> Claiming<'a> {
                 Match::No => None,
                 Match::Ignored => continue,
             };
-            let claim = claim(self.owner, managed_by.as_deref(), what.is_some(), deleting);
+            let claim = claim(owner, managed_by.as_deref(), what.is_some(), deleting);
             let adopted = match claim {
                 Claim::Foreign => continue,
                 Claim::Mine => None,
@@ -110,7 +104,7 @@ impl<'a> Claiming<'a> {
                     adopted => adopted,
                 },
                 Claim::Release => {
-                    let patch = self.owner.release(object.uid(), self.finalizer);
+                    let patch = owner.release(object.uid(), self.finalizer);
                     self.patch(&object, patch).await?;
                     continue;
                 }
@@ -121,27 +115,17 @@ impl<'a> Claiming<'a> {
     }
 
     /// None: the owner is going, or the orphan is gone.
-    async fn adopt(&mut self, orphan: &Object) -> Result<Option<Object>, Error> {
-        if !self.lives().await? {
+    async fn adopt(&self, orphan: &Object) -> Result<Option<Object>, Error> {
+        let Some(living) = self.inquiry.living().await? else {
             return Ok(None);
-        }
-        let patch = self.owner.adoption(orphan.uid(), self.finalizer);
+        };
+        let patch = living.owner().adoption(orphan.uid(), self.finalizer);
         self.patch(orphan, patch).await
     }
 
     async fn patch(&self, object: &Object, json: Vec<u8>) -> Result<Option<Object>, Error> {
         let patch = Patch::Strategic(json.into());
         patched(self.dependents.patch(object.name(), "", patch).await)
-    }
-
-    /// The server has the owner, and it is not being deleted. Asked once.
-    async fn lives(&mut self) -> Result<bool, Error> {
-        if let Some(known) = self.lives {
-            return Ok(known);
-        }
-        let lives = Living::ask(&self.owners, self.owner).await?.is_some();
-        self.lives = Some(lives);
-        Ok(lives)
     }
 }
 

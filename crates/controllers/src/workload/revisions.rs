@@ -11,7 +11,7 @@ use schema::{Dom, Node, Ref};
 
 use crate::workload::claiming::{Claimed, Claiming, by_labels};
 use crate::workload::claims::Owner;
-use crate::workload::living::Living;
+use crate::workload::living::Inquiry;
 use crate::workload::template::{hash, same};
 
 /// The label by which DaemonSets know their revisions, and pods theirs.
@@ -51,8 +51,6 @@ pub(crate) enum Synced {
 pub(crate) struct Revisions<'a> {
     pub(crate) client: &'a Client,
     pub(crate) cache: &'a Cache,
-    /// The resource of their owners, in `apps/v1`.
-    pub(crate) owners: &'static str,
     pub(crate) label: &'static str,
 }
 
@@ -103,12 +101,13 @@ impl Revisions<'_> {
     /// Finds or makes the revision of the present template.
     pub(crate) async fn sync(
         &self,
-        owner: &Owner,
+        inquiry: &Inquiry<'_>,
         selector: &LabelSelector,
         object: Ref<'_>,
         collisions: Option<i64>,
     ) -> Result<Synced, Error> {
-        let mut all = self.claim(owner, selector).await?;
+        let owner = inquiry.owner();
+        let mut all = self.claim(inquiry, selector).await?;
         all.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
         let Some(template) = object.at(&["spec", "template"]) else {
             return Ok(Synced::Collision);
@@ -141,7 +140,7 @@ impl Revisions<'_> {
                 let hash = hash(template, collisions);
                 let name = format!("{}-{hash}", owner.name);
                 let body = self.body(owner, object, template, &name, &hash, next);
-                let Some(living) = Living::ask(&self.owners(owner), owner).await? else {
+                let Some(living) = inquiry.living().await? else {
                     return Ok(Synced::OwnerGone);
                 };
                 match living.make(&api, &body).await {
@@ -169,13 +168,12 @@ impl Revisions<'_> {
         }))
     }
 
-    fn owners(&self, owner: &Owner) -> Api {
-        let gvr = Gvr::new("apps", "v1", self.owners);
-        self.client.namespaced(&gvr, &owner.namespace)
-    }
-
-    async fn claim(&self, owner: &Owner, selector: &LabelSelector) -> Result<Vec<Revision>, Error> {
-        let claiming = Claiming::new(owner, self.owners(owner), self.api(&owner.namespace));
+    async fn claim(
+        &self,
+        inquiry: &Inquiry<'_>,
+        selector: &LabelSelector,
+    ) -> Result<Vec<Revision>, Error> {
+        let claiming = Claiming::new(inquiry, self.api(&inquiry.owner().namespace));
         let mine = claiming.claim(self.cache, by_labels(selector)).await?;
         let read = |revision: Claimed<Dom>| Revision::read(revision.newest(), self.label);
         Ok(mine.into_iter().map(read).collect())

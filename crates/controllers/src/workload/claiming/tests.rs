@@ -62,11 +62,13 @@ fn answer(code: u16, body: impl Into<Body>) -> Response {
     response.body(body.into()).unwrap()
 }
 
-/// What the API was asked to do: names of orphans to adopt, paths of things to make.
+/// What the API was asked to do: names of orphans to adopt, paths of things to make; and how often
+/// for the owner.
 #[derive(Default)]
 struct Asked {
     adopted: Vec<String>,
     made: Vec<String>,
+    looks: usize,
 }
 
 /// Who adopts what when the caches hold an owner that lives, and `fresh` is there by now.
@@ -118,10 +120,13 @@ async fn asked(row: &Row, fresh: Option<&'static str>, has_orphans: bool) -> Ask
                     streams.lock().push(sender);
                     answer(200, body)
                 }
-                Method::GET if path.ends_with("/web") => match fresh {
-                    Some(metadata) => answer(200, owner(metadata)),
-                    None => answer(404, Body::empty()),
-                },
+                Method::GET if path.ends_with("/web") => {
+                    seen.lock().looks += 1;
+                    match fresh {
+                        Some(metadata) => answer(200, owner(metadata)),
+                        None => answer(404, Body::empty()),
+                    }
+                }
                 Method::GET => {
                     let orphans = ORPHANS.iter().filter(|(of, _)| has_orphans && *of == path);
                     let mut items: Vec<String> = orphans.map(|(_, name)| orphan(name)).collect();
@@ -224,4 +229,36 @@ fn an_owner_that_goes_adopts_nothing() {
     );
     check(Some(r#""uid":"v""#), &nothing());
     check(None, &nothing());
+}
+
+/// For adoptions, revisions and pods together.
+#[test]
+fn an_owner_is_asked_for_once_a_sync() {
+    let looks = |asked: Asked| vec![asked.looks.to_string()];
+    check_asked(
+        Some(r#""uid":"u""#),
+        true,
+        looks,
+        &expect![[r#"
+        daemonset-controller: 1
+        statefulset-controller: 1
+        replicaset-controller: 1
+        job-controller: 1
+        deployment-controller: 1
+        cronjob-controller: 1
+    "#]],
+    );
+    check_asked(
+        Some(r#""uid":"u""#),
+        false,
+        looks,
+        &expect![[r#"
+        daemonset-controller: 1
+        statefulset-controller: 1
+        replicaset-controller: 1
+        job-controller: 1
+        deployment-controller: 1
+        cronjob-controller: 1
+    "#]],
+    );
 }
