@@ -1,27 +1,9 @@
-//! What people write into fields and files and large crates read: schedules, kubeconfigs.
-
-use jiff::Timestamp;
+//! What people write into files and large crates read: kubeconfigs.
 
 use crate::{Heap, Target};
 
 /// What is here.
-pub const TARGETS: &[Target] = &[
-    Target::new("cron", cron, 128, Heap::SMALL),
-    Target::new("kubeconfig", kubeconfig, 2048, Heap::DOCUMENT),
-];
-
-/// A schedule, and on a second line its zone.
-pub(crate) fn cron(data: &[u8]) {
-    let source = crate::text(data);
-    let (schedule, zone) = source.split_once('\n').unwrap_or((&source, ""));
-    for start in [0, 1_772_000_000, -62_135_596_800, 253_402_207_000] {
-        let start = Timestamp::from_second(start).expect("a time");
-        let Some(next) = controllers::fuzz::next(schedule, zone, start) else {
-            continue;
-        };
-        assert!(next > start, "{schedule:?} after {start} is {next}");
-    }
-}
+pub const TARGETS: &[Target] = &[Target::new("kubeconfig", kubeconfig, 2048, Heap::DOCUMENT)];
 
 pub(crate) fn kubeconfig(data: &[u8]) {
     let source = crate::text(data);

@@ -1,6 +1,10 @@
-//! Short texts with a grammar: selectors, quantities, times.
+//! Short texts with a grammar: selectors, quantities, times, schedules.
 //!
-//! Law: what was read is printed so that it reads the same.
+//! Law: what was read is printed so that it reads the same; of schedules, which are not printed,
+//! that times go on.
+
+use api::cron::{Schedule, time_zone};
+use jiff::Timestamp;
 
 use crate::{Heap, Target};
 
@@ -11,6 +15,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("quantity", quantity, 128, Heap::SMALL),
     Target::new("time", time, 64, Heap::SMALL),
     Target::new("duration", duration, 64, Heap::SMALL),
+    Target::new("cron", cron, 128, Heap::SMALL),
 ];
 
 pub(crate) fn labels(data: &[u8]) {
@@ -105,4 +110,27 @@ pub(crate) fn duration(data: &[u8]) {
         "{source:?} is printed as {printed:?}"
     );
     let _ = api::duration::human(nanos / 1_000_000_000);
+}
+
+/// A schedule, and on a second line its zone.
+pub(crate) fn cron(data: &[u8]) {
+    let source = crate::text(data);
+    let (text, zone) = source.split_once('\n').unwrap_or((&source, ""));
+    let Some(zone) = time_zone(zone) else {
+        return;
+    };
+    let schedule = match Schedule::parse(text, zone) {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            let _ = error.to_string();
+            return;
+        }
+    };
+    for start in [0, 1_772_000_000, -62_135_596_800, 253_402_207_000] {
+        let start = Timestamp::from_second(start).expect("a time");
+        let Some(next) = schedule.next(start) else {
+            continue;
+        };
+        assert!(next > start, "{text:?} after {start} is {next}");
+    }
 }

@@ -1,8 +1,9 @@
-//! Views of kinds, resource names, quantities, selectors, Status.
+//! Views of kinds, resource names, quantities, selectors, schedules, Status.
 //!
 //! Owns the nouns of the API that every layer shares and the texts in which upstream speaks
 //! of them. Knows no storage, no transport and no resource's own rules.
 
+pub mod cron;
 pub mod duration;
 mod field;
 pub mod fields;

@@ -1,21 +1,20 @@
 //! CronJobs: a Job whenever the schedule says so.
 //!
-//! `schedule` reads schedules, `plan` says what is due, this file fetches and applies.
+//! [`api::cron`] reads schedules, `plan` says what is due, this file fetches and applies.
 //! Source: kubernetes v1.36.3 pkg/controller/cronjob/cronjob_controllerv2.go.
 
 mod plan;
-mod schedule;
 
 use std::sync::Arc;
 
 use api::Gvr;
+use api::cron::{Schedule, time_zone};
 use client::{Api, Cache, DeleteOptions, Error, Key, Object, Propagation, WorkQueue};
 use jiff::Timestamp;
 use schema::{Dom, Ref};
 
 use crate::context::{Context, work};
 use crate::cronjob::plan::{Finished, Times, due, surplus};
-use crate::cronjob::schedule::{Schedule, ScheduleError, time_zone};
 use crate::informers::{BY_CONTROLLER, controller_uid};
 use crate::workload::claims::Owner;
 use crate::workload::control::{Control, message, namespace_ends};
@@ -24,11 +23,6 @@ use crate::workload::{Name, Owners};
 
 const TASK: &str = "cronjob-controller";
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
-
-/// When a schedule comes next.
-pub(crate) fn next(schedule: &str, zone: &str, after: Timestamp) -> Option<Timestamp> {
-    Schedule::parse(schedule, zone).ok()?.next(after)
-}
 
 struct CronJobs {
     context: Context,
@@ -270,16 +264,19 @@ impl CronJobs {
         let suspended = spec.and_then(|spec| spec.bool("suspend")).unwrap_or(false);
         let text = |field| spec.map_or("", |spec| spec.str(field));
         let zone = text("timeZone");
-        if owner.deleting || suspended && time_zone(zone).is_some() {
+        if owner.deleting {
             return Ok(());
         }
-        let schedule = match Schedule::parse(text("schedule"), zone) {
+        let Some(known_zone) = time_zone(zone) else {
+            let text = format!("invalid timeZone: \"{zone}\": unknown time zone {zone}");
+            self.control.warning(owner, "UnknownTimeZone", text);
+            return Ok(());
+        };
+        if suspended {
+            return Ok(());
+        }
+        let schedule = match Schedule::parse(text("schedule"), known_zone) {
             Ok(schedule) => schedule,
-            Err(ScheduleError::Zone(zone)) => {
-                let text = format!("invalid timeZone: \"{zone}\": unknown time zone {zone}");
-                self.control.warning(owner, "UnknownTimeZone", text);
-                return Ok(());
-            }
             Err(error) => {
                 let text = format!("unparseable schedule: \"{}\" : {error}", text("schedule"));
                 self.control.warning(owner, "UnparseableSchedule", text);

@@ -13,8 +13,6 @@ mod disruption;
 mod endpoint;
 mod facts;
 mod finished_jobs;
-#[doc(hidden)]
-pub mod fuzz;
 mod garbage;
 mod informers;
 mod job;

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
+use api::cron::Schedule;
 use jiff::Timestamp;
-
-use crate::cronjob::schedule::Schedule;
 
 /// A look that comes too early would find nothing.
 const LATE: Duration = Duration::from_millis(100);
@@ -110,6 +109,7 @@ pub(super) fn surplus(mut jobs: Vec<Finished>, limit: usize) -> Vec<Finished> {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use jiff::tz::TimeZone;
 
     use super::*;
 
@@ -124,7 +124,7 @@ mod tests {
     ) {
         let time = |text: &str| api::time::parse(text).ok();
         let due = due(
-            &Schedule::parse(schedule, "").unwrap(),
+            &Schedule::parse(schedule, TimeZone::UTC).unwrap(),
             &Times {
                 created: time(created).unwrap(),
                 last: time(last),

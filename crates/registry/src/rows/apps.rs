@@ -110,7 +110,8 @@ pub(super) fn rows() -> Vec<Resource> {
             .columns(columns::cron_job())
             .strategy(Strategy {
                 default: defaults::workload::cron_job,
-                validate: batch::cron_job,
+                validate_create: batch::cron_job_create,
+                validate_update: batch::cron_job_update,
                 generation: true,
                 ..Strategy::DEFAULT
             }),

