@@ -29,6 +29,8 @@ mod replicaset;
 mod role_aggregation;
 mod statefulset;
 mod taint_eviction;
+#[cfg(test)]
+mod testing;
 mod volume_binder;
 mod workload;
 

@@ -1,6 +1,7 @@
 //! Plans of the endpoint controllers over small worlds in words.
 
 mod endpoints;
+mod gone;
 mod mirror;
 mod property;
 mod slices;

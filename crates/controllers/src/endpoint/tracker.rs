@@ -1,7 +1,9 @@
 //! What a controller itself wrote last: a cache that does not show it yet is not to be believed.
 //!
 //! Example: a slice is created at 12; the cache at 11 has no slice; a sync now would create a
-//! second one. `stale` says so, the sync comes again, at 12 it finds the slice.
+//! second one. `is_stale` says so, the sync comes again, at 12 it finds the slice. Created at 12 and
+//! taken by somebody at 13, both seen before the answer: the answer tells of what is gone, and is
+//! not waited for.
 //! Source: endpointslice v0.36.3 util/endpointslice_tracker.go (generations there, revisions
 //! here).
 
@@ -24,16 +26,39 @@ pub(crate) struct Tracker {
     services: HashMap<Key, HashMap<String, Last>>,
     /// Services whose sync waits for the cache.
     behind: HashSet<Key>,
+    /// Services whose writes are under way, with the slices that went meanwhile.
+    sending: HashMap<Key, HashSet<String>>,
 }
 
 impl Tracker {
+    /// Writes begin, of which one sync at a time makes some.
+    pub(crate) fn begin(&mut self, service: &Key) {
+        self.sending.insert(service.clone(), HashSet::new());
+    }
+
+    /// All have their answers.
+    pub(crate) fn end(&mut self, service: &Key) {
+        self.sending.remove(service);
+    }
+
+    fn went_meanwhile(&self, service: &Key, uid: &str) -> bool {
+        let gone = self.sending.get(service);
+        gone.is_some_and(|gone| gone.contains(uid))
+    }
+
     /// A slice was written with this result.
     pub(crate) fn wrote(&mut self, service: &Key, uid: &str, revision: u64) {
+        if self.went_meanwhile(service, uid) {
+            return;
+        }
         let slices = self.services.entry(service.clone()).or_default();
         slices.insert(uid.to_owned(), Last::Written(revision));
     }
 
     pub(crate) fn deleted(&mut self, service: &Key, uid: &str) {
+        if self.went_meanwhile(service, uid) {
+            return;
+        }
         let slices = self.services.entry(service.clone()).or_default();
         slices.insert(uid.to_owned(), Last::Deleted);
     }
@@ -62,8 +87,16 @@ impl Tracker {
         }
     }
 
-    /// A slice is gone; true when somebody else deleted it.
+    /// A slice is gone; true when somebody else deleted it, or may have: while writes are under way
+    /// its answer may be missing.
     pub(crate) fn gone(&mut self, service: &Key, uid: &str) -> bool {
+        if let Some(gone) = self.sending.get_mut(service) {
+            gone.insert(uid.to_owned());
+            if let Some(slices) = self.services.get_mut(service) {
+                slices.remove(uid);
+            }
+            return true;
+        }
         let Some(slices) = self.services.get_mut(service) else {
             return false;
         };

@@ -31,6 +31,20 @@ pub(super) async fn send(
     known: impl Fn(&Key) -> Option<std::sync::Arc<Object>>,
     tracker: &Mutex<Tracker>,
 ) -> Result<(), Error> {
+    tracker.lock().begin(service);
+    let sent = send_all(api, service, owner, writes, known, tracker).await;
+    tracker.lock().end(service);
+    sent
+}
+
+async fn send_all(
+    api: &Api,
+    service: &Key,
+    owner: &Owner<'_>,
+    writes: Writes,
+    known: impl Fn(&Key) -> Option<std::sync::Arc<Object>>,
+    tracker: &Mutex<Tracker>,
+) -> Result<(), Error> {
     let wrote = |object: &Object| {
         let revision = object.resource_version().parse().unwrap_or(0);
         tracker.lock().wrote(service, object.uid(), revision);
