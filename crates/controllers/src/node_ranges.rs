@@ -1,12 +1,15 @@
 //! Gives nodes their share of the cluster's pod ranges, unless they carry one already.
 //!
 //! What a node carries is never changed. A share that is being written is remembered until the
-//! node shows it, so that two nodes never get the same one.
+//! node shows it, so that two nodes never get the same one. When all are given out nodes wait: a
+//! share that is free again brings one of them, and whoever got one brings the next, until one
+//! finds nothing. Example: 256 shares, 1,000 nodes; one with a share goes → one of 744 gets it, a
+//! second finds nothing, the others are not looked at.
 //! Source: kubernetes v1.36.3 pkg/controller/nodeipam/ipam/range_allocator.go.
 
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::Gvr;
@@ -37,8 +40,27 @@ struct Shares {
     context: Context,
     ranges: Arc<PodRanges>,
     nodes: Facts<Node>,
+    queue: Arc<WorkQueue<String>>,
+    state: Mutex<State>,
+}
+
+/// Behind one lock: who finds nothing waits before anything can become free.
+#[derive(Default)]
+struct State {
     /// Shares on their way to their nodes.
-    sent: Mutex<HashMap<String, Vec<IpNet>>>,
+    sent: HashMap<String, Vec<IpNet>>,
+    /// Nodes that found none and were not called since.
+    waiting: BTreeSet<String>,
+}
+
+impl State {
+    /// Who looks next when `node` is done: nobody when it had neither a share nor a turn.
+    fn next_after(&mut self, node: &str) -> Option<String> {
+        match self.waiting.remove(node) {
+            true => None,
+            false => self.waiting.pop_first(),
+        }
+    }
 }
 
 pub(crate) fn start(context: Context) {
@@ -47,22 +69,19 @@ pub(crate) fn start(context: Context) {
         return;
     }
     let queue: Arc<WorkQueue<String>> = Arc::new(WorkQueue::new());
-    let (add, known) = (queue.clone(), nodes::nodes(&context));
-    let nodes = known.clone().on_step(move |step| match &step.new {
-        Some(node) if node.pod_ranges.is_empty() => add.add(node.name.clone()),
-        Some(_) => {}
-        // A share is free again: somebody may wait for one.
-        None => {
-            let all = known.all().into_iter();
-            let waiting = all.filter(|node| node.pod_ranges.is_empty());
-            waiting.for_each(|node| add.add(node.name.clone()));
+    let add = queue.clone();
+    let nodes = nodes::nodes(&context).on_step(move |step| {
+        let has_share = |node: &Arc<Node>| !node.pod_ranges.is_empty();
+        if !step.new.as_ref().is_some_and(has_share) {
+            add.add(step.key.name.clone());
         }
     });
     let all = Arc::new(Shares {
         context: context.clone(),
         ranges,
         nodes,
-        sent: Mutex::default(),
+        queue: queue.clone(),
+        state: Mutex::default(),
     });
     work("node-ipam-controller", &context, &queue, move |name| {
         let all = all.clone();
@@ -74,10 +93,11 @@ impl Shares {
     async fn sync(&self, name: &str) -> Result<(), Error> {
         self.nodes.synced().await;
         let Some(node) = self.nodes.get(&Key::new("", name)) else {
-            self.sent.lock().remove(name);
+            self.give_up(name);
             return Ok(());
         };
         if !node.pod_ranges.is_empty() || node.terminating {
+            self.call_next(name);
             return Ok(());
         }
         let Some(chosen) = self.choose(name) else {
@@ -92,18 +112,35 @@ impl Shares {
         let nodes = self.context.client.resource(&Gvr::new("", "v1", "nodes"));
         let patch = Patch::Strategic(patch(&node.uid, &chosen).into());
         match nodes.patch(name, "", patch).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.call_next(name);
+                Ok(())
+            }
             // Gone, or somebody else gave it one.
             Err(error) if error.is_not_found() || error.is_conflict() || error.code() == 422 => {
-                self.sent.lock().remove(name);
+                self.give_up(name);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Nothing is on its way to the node any more.
+    fn give_up(&self, name: &str) {
+        self.state.lock().sent.remove(name);
+        self.call_next(name);
+    }
+
+    fn call_next(&self, name: &str) {
+        let next = self.state.lock().next_after(name);
+        next.into_iter().for_each(|next| self.queue.add(next));
+    }
+
+    /// A share for the node; without one it waits.
     fn choose(&self, name: &str) -> Option<Vec<IpNet>> {
-        let mut sent = self.sent.lock();
+        let mut state = self.state.lock();
+        let State { sent, waiting } = &mut *state;
+        waiting.remove(name);
         if let Some(known) = sent.get(name) {
             return Some(known.clone());
         }
@@ -126,7 +163,11 @@ impl Shares {
                 used.extend(sent.values().flatten());
                 let reserved = self.ranges.settled.iter().flat_map(|(_, share)| share);
                 used.extend(reserved);
-                share(&self.ranges, &used)?
+                let Some(free) = share(&self.ranges, &used) else {
+                    waiting.insert(name.to_owned());
+                    return None;
+                };
+                free
             }
         };
         sent.insert(name.to_owned(), chosen.clone());
@@ -152,3 +193,6 @@ fn patch(uid: &str, ranges: &[IpNet]) -> Vec<u8> {
     }
     dom.to_json(root)
 }
+
+#[cfg(test)]
+mod tests;
