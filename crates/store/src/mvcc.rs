@@ -59,6 +59,9 @@ impl fmt::Debug for Mvcc {
     }
 }
 
+/// Room for so many changes is kept even when there are few.
+const MANY: usize = 1024;
+
 /// A version that was current in `record.modified()..until`.
 #[derive(Debug)]
 struct Past {
@@ -235,6 +238,9 @@ impl Mvcc {
                     self.past.remove(prev.key());
                 }
             }
+        }
+        if self.log.capacity() > 4 * self.log.len().max(MANY) {
+            self.log.shrink_to(2 * self.log.len());
         }
         let after = self.log.front().and_then(|entry| entry.prev.as_ref());
         if planted(Mutant::CompactDeleteWatch)

@@ -70,6 +70,9 @@ pub struct Config {
     pub checkpoint_bytes: usize,
     /// How much history is kept.
     pub retention: Retention,
+    /// Called by the writer, which waits for it, when some MiB of history were freed: whoever owns
+    /// the process may give them back to the kernel.
+    pub freed: fn(),
     /// Tells the time that times to live are counted in.
     pub clock: Arc<dyn Clock>,
     /// Names this boot of the machine, by default the kernel's id: after an unclean stop under
@@ -86,6 +89,7 @@ impl Config {
             ceiling_bytes: 8 << 30,
             checkpoint_bytes: checkpoint::EVERY_BYTES,
             retention: Retention::default(),
+            freed: || (),
             clock: Arc::new(base::SystemClock),
             boot_id: files::boot_id(),
         }
@@ -166,6 +170,7 @@ impl Store {
             log: Box::new(log),
             encoder: Arc::clone(&encoder),
             retention: config.retention,
+            freed: config.freed,
             path: config.path.clone(),
             compacted,
             garbage: loaded.garbage,
@@ -183,6 +188,7 @@ impl Store {
         encoder: Arc<Encoder>,
         clock: Arc<dyn Clock>,
         retention: Retention,
+        freed: fn(),
     ) -> Result<Store, StoreError> {
         let core = Core::new(Mvcc::new());
         let writer = Writer::start(Parts {
@@ -191,6 +197,7 @@ impl Store {
             log,
             encoder: Arc::clone(&encoder),
             retention,
+            freed,
             path: PathBuf::from("memory"),
             compacted: 0,
             garbage: Vec::new(),

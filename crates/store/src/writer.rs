@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) log: Box<dyn Log>,
     pub(crate) encoder: Arc<Encoder>,
     pub(crate) retention: Retention,
+    /// Told when much of the history was freed.
+    pub(crate) freed: fn(),
     /// Where the log is, for messages.
     pub(crate) path: std::path::PathBuf,
     /// How far the log is compacted.

@@ -52,8 +52,9 @@ async fn serve(config: ServerConfig) -> Result<()> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("create {}", config.data_dir.display()))?;
     let path = config.data_dir.join("store.db");
-    let store = Store::open(&store::Config::new(&path))
-        .with_context(|| format!("open the store {}", path.display()))?;
+    let mut kept = store::Config::new(&path);
+    kept.freed = give_back_memory;
+    let store = Store::open(&kept).with_context(|| format!("open the store {}", path.display()))?;
     let pair = service_account_key(&pki(certs::SERVICE_ACCOUNT, "key"))?;
     let keys = KeySet::new([pair.public().context("use the service-account key")?]);
     let issuer = config.service_account_issuer.clone();
@@ -224,6 +225,15 @@ fn start_scheduler(client: Client, clock: &Arc<dyn Clock>, shutdown: &Shutdown) 
         };
         Box::pin(scheduler::run(client.clone(), config, ending.clone()))
     });
+}
+
+/// Of a burst of work the history stays for minutes; once it is gone the process shall be small
+/// again. Beside the writer, who waits for nothing that it need not.
+fn give_back_memory() {
+    let thread = std::thread::Builder::new().name("give-back".to_owned());
+    if let Err(error) = thread.spawn(cgroups::give_back_free_memory) {
+        tracing::warn!(err = %Chain(&error), "freed memory stays with this process until the next time");
+    }
 }
 
 /// A component's user with the groups that its kind of name has.

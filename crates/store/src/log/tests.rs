@@ -5,6 +5,7 @@ mod disk_full;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -433,6 +434,36 @@ fn retention() {
     let oldest = store.compacted_revision().0;
     assert!((100..=200).contains(&oldest), "{oldest}");
     assert!(store.stats().history_events <= 100);
+}
+
+/// Who owns the process is told of history that was freed, and not of every change.
+#[test]
+fn freed_history_is_told() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let dir = tempfile::tempdir().unwrap();
+    let retention = Retention {
+        events: 100,
+        ..Retention::default()
+    };
+    let store = Store::open(&Config {
+        retention,
+        freed: || {
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        },
+        ..config(dir.path())
+    })
+    .unwrap();
+    let value = "v".repeat(2000);
+    for _ in 0..100 {
+        commit(&store, put("/a", &value).relaxed());
+    }
+    assert_eq!(TOLD.load(Ordering::Relaxed), 0, "nothing was freed yet");
+    for _ in 0..200 {
+        commit(&store, put("/a", &value).relaxed());
+    }
+    store.close();
+    let told = TOLD.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&told), "{told}");
 }
 
 /// Writers and readers at once: nobody sees a revision before it is committed, or goes back, or

@@ -34,11 +34,17 @@ const WATCHFUL: Duration = Duration::from_secs(60);
 const EXPIRE: usize = 256;
 /// Rows deleted in one transaction.
 const PURGE: usize = 512;
+/// What history keeps of a change besides the bytes of the record that it replaced, roughly.
+const EVENT_BYTES: usize = 256;
+/// So much freed history is told at once.
+const FREED_BYTES: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 
 pub(crate) struct Engine {
     parts: Parts,
     /// Since when relaxed writes wait for a flush.
     unflushed: Option<Instant>,
+    /// Of history since `Parts::freed` was called.
+    freed_bytes: usize,
     /// When which revision was the newest: what age means.
     samples: VecDeque<(Instant, u64)>,
     purged: u64,
@@ -69,6 +75,7 @@ impl Engine {
         Engine {
             parts,
             unflushed: None,
+            freed_bytes: 0,
             samples: VecDeque::from([(Instant::now(), revision)]),
             purged,
             unneeded,
@@ -413,10 +420,19 @@ impl Engine {
     }
 
     fn compact(&mut self, upto: u64) {
-        let compacted = self.parts.core.view.write().compact(upto);
+        let mut view = self.parts.core.view.write();
+        let (events, bytes) = view.history();
+        let compacted = view.compact(upto);
+        let (events_left, bytes_left) = view.history();
+        drop(view);
         // Somebody else may have compacted further: then there is nothing to do.
         if let Ok(rows) = compacted {
             self.unneeded.extend(rows);
+        }
+        self.freed_bytes += bytes - bytes_left + EVENT_BYTES * (events - events_left);
+        if self.freed_bytes >= FREED_BYTES {
+            self.freed_bytes = 0;
+            (self.parts.freed)();
         }
     }
 
