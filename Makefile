@@ -117,10 +117,13 @@ faults: packages
 	$(STATIC) cargo build --profile ci --target $(HOST) -p faults --features mutants
 	$(SUDO) $(TARGET)/ci/faults all --transom $(TARGET)/ci/transom $(if $(SEED),--seed $(SEED))
 
-# Random faults in the simulated cluster: make simulate [SEEDS=1-10000]
+# Random faults in the simulated cluster: make simulate [SEEDS=1-10000]. With frame pointers, so that
+# perf can say what a walk costs; kubelets' folders in memory, where there is such a place.
 SEEDS ?= 1-10000
 simulate: packages
-	cd tests && SIM_FAULTS=all SIM_SEEDS=$(SEEDS) cargo test --release -p tests random_walks -- --nocapture
+	cd tests && RUSTFLAGS="-C target-feature=+crt-static -C force-frame-pointers=yes" \
+	  TMPDIR=$(firstword $(wildcard /dev/shm) /tmp) SIM_FAULTS=all SIM_SEEDS=$(SEEDS) \
+	  cargo test --profile walk --target $(HOST) -p tests random_walks -- --nocapture
 
 # What is left of pods that came and went and of processes that were killed: a table, and an error if
 # anything grew: make leaks [PODS=2000] [RESTARTS=100]

@@ -16,7 +16,7 @@ mod watch;
 pub use cache::{Cache, Change, IndexFn};
 pub use error::{Error, Retry};
 pub use event::{EventType, Recorder, Reference};
-pub use object::{Key, Object};
+pub use object::{Key, Object, Sharing};
 pub use queue::WorkQueue;
 pub use reflector::{Handler, Reflector};
 pub use request::{Api, Client, DeleteOptions, ListOptions, Patch, Propagation};

@@ -10,7 +10,7 @@ use schema::{Dom, SyntaxError};
 use schema::scan;
 
 use self::shared::Shared;
-pub(crate) use self::shared::Sharing;
+pub use self::shared::Sharing;
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,7 +111,7 @@ impl Object {
     }
 
     /// Until the guard goes the object is parsed once, for all who ask for its tree.
-    pub(crate) fn share(&self) -> Sharing<'_> {
+    pub fn share(&self) -> Sharing<'_> {
         self.shared.share()
     }
 }

@@ -26,6 +26,9 @@ use crate::garbage::graph::{Entry, Graph, Owner};
 /// How often the set of served resources is read again when no CRD tells of a change.
 const REDISCOVER: Duration = Duration::from_secs(30);
 
+/// When an object is looked at again whose owner is there, but not in the graph.
+const OWNER_UNSEEN: Duration = Duration::from_secs(30);
+
 /// The watch of one resource; it ends with what holds this. Whoever waits for the controllers'
 /// shutdown to pass it on may be ended by that before.
 struct Monitor {
@@ -166,8 +169,14 @@ impl World {
         // Owners that the graph does not know are looked up: they may be new, or gone.
         let mut absent = Vec::new();
         for owner in &entry.owners {
-            let known = self.graph.lock().get(&owner.uid).is_some();
-            if !known && !self.exists(owner, &entry.namespace).await? {
+            if self.graph.lock().get(&owner.uid).is_some() {
+                continue;
+            }
+            if self.exists(owner, &entry.namespace).await? {
+                // The watch of its kind is behind. If it goes before that has caught up, nobody
+                // ever tells that it went (kubernetes issue 56121).
+                self.queue.add_after(uid.to_owned(), OWNER_UNSEEN);
+            } else {
                 absent.push(owner.uid.clone());
             }
         }
@@ -373,3 +382,6 @@ fn entry(object: &Object, served: &Served, path: &str) -> Option<Entry> {
             .collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

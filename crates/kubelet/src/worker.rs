@@ -191,6 +191,9 @@ impl Worker {
     async fn round(&mut self) -> Result<Next, CriError> {
         self.sandbox_created().await;
         let gone = self.refresh();
+        // What follows asks for the pod's tree half a dozen times.
+        let object = self.object.clone();
+        let shared = object.share();
         if self.cleaned {
             return Ok(if gone { Next::Done } else { Next::Wait(None) });
         }
@@ -249,6 +252,8 @@ impl Worker {
         // What the API has forgotten will not change any more: who compared it with the last
         // revision would give up every step at once, for ever.
         let before = (!gone).then(|| deletion_of(&self.object)).flatten();
+        // Actions may take minutes, for which no object is held as a tree.
+        drop(shared);
         let mailbox = self.mailbox.clone();
         let (cache, key, uid) = (self.shared.pods.clone(), self.key.clone(), self.uid.clone());
         let changed = async move {

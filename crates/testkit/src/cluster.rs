@@ -63,6 +63,8 @@ pub struct SimCluster {
     control: ControlPlane,
     store: store::Store,
     nodes: BTreeMap<String, SimNode>,
+    /// Nodes so far: each has a name and addresses of its own.
+    nodes_made: usize,
     trace: Trace,
     rng: Rng,
     admin: Link,
@@ -108,6 +110,7 @@ impl SimCluster {
             control,
             store,
             nodes: BTreeMap::new(),
+            nodes_made: 0,
             client: client.with_rng(rng.child("sim-admin")),
             admin,
             rng,
@@ -131,7 +134,8 @@ impl SimCluster {
 
     /// One more node, whose kubelet runs; its name.
     pub fn add_node(&mut self) -> Result<String> {
-        let number = self.nodes.len();
+        let number = self.nodes_made;
+        self.nodes_made += 1;
         let name = format!("node-{number}");
         let node = SimNode::new(self, &name, number)?;
         self.runtimes.insert(&name, node.runtime.clone());
@@ -213,6 +217,20 @@ impl SimCluster {
         node_of.runtime.power_off();
         self.trace.note(node, "power lost");
         Ok(())
+    }
+
+    /// The machine is gone for good, and its Node is taken off the cluster; nobody ends its pods.
+    pub async fn lose(&mut self, node: &str) -> Result<()> {
+        self.power_off(node)?;
+        self.cut(node)?;
+        self.nodes.remove(node);
+        self.runtimes.remove(node);
+        self.trace.note(node, "lost for good");
+        match self.find("node", "", node).await? {
+            Some(_) => self.delete("node", "", node, None).await,
+            // It had never been heard of.
+            None => Ok(()),
+        }
     }
 
     fn node_mut(&mut self, node: &str) -> Result<&mut SimNode> {

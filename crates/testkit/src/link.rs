@@ -3,7 +3,9 @@
 //! While it is cut, or while no API server runs, requests get no answer and streams break off, as
 //! with a peer that is gone: callers see a refused connection. In bad weather requests are slow,
 //! some never arrive, and of some only the answer gets lost, so that whoever tries again does
-//! again what was done. In any weather a request may take some milliseconds, which the seed draws:
+//! again what was done. Others arrive twice, as behind a proxy that sends again what it heard no
+//! answer to: the caller hears only how the second fared, or a copy comes when the caller has long
+//! had its answer and gone on. In any weather a request may take some milliseconds, which the seed draws:
 //! which of two of one instant comes first follows from it, and what asks without end uses up time.
 
 use std::io;
@@ -18,6 +20,10 @@ use transport::{Body, BoxFuture, InProcess, Request, Response, Transport, Transp
 use crate::clock::SimClock;
 use crate::trace::Trace;
 
+/// The copy of a request comes up to so long after it.
+const COPY_DELAY: Duration = Duration::from_secs(8);
+/// More than the body of any request in a simulation.
+const REQUEST_LIMIT_BYTES: usize = 16 << 20;
 /// Streams hand over this many chunks before the reader must take one.
 const CHUNKS_LIMIT: usize = 64;
 
@@ -33,6 +39,8 @@ pub struct Weather {
     pub delay: Duration,
     /// Writes take up to so long besides: a slow disk.
     pub disk_delay: Duration,
+    /// Of a thousand writes so many arrive twice.
+    pub repeated: u64,
 }
 
 /// A server, and its end.
@@ -78,6 +86,15 @@ struct Fate {
     delay: Duration,
     arrives: bool,
     answered: bool,
+    copy: Option<Copied>,
+}
+
+/// That a request arrives a second time, how long after the first was answered.
+#[derive(Clone, Copy)]
+struct Copied {
+    after: Duration,
+    /// The caller waits and hears how the copy fared; else it goes on meanwhile.
+    is_awaited: bool,
 }
 
 impl Sky {
@@ -112,10 +129,20 @@ impl Sky {
         if writes {
             delay += up_to(weather.disk_delay);
         }
+        let arrives = rng.below(1000) >= weather.lost_requests;
+        let answered = rng.below(1000) >= weather.lost_answers;
+        let twice = writes && rng.below(1000) < weather.repeated;
         Fate {
             delay,
-            arrives: rng.below(1000) >= weather.lost_requests,
-            answered: rng.below(1000) >= weather.lost_answers,
+            arrives,
+            answered,
+            copy: twice.then(|| {
+                let most = COPY_DELAY.as_secs() * 1000;
+                Copied {
+                    after: Duration::from_millis(rng.below(most)),
+                    is_awaited: rng.below(2) == 0,
+                }
+            }),
         }
     }
 
@@ -169,7 +196,8 @@ impl Link {
 
     async fn exchange(
         &self,
-        server: Arc<Server>,
+        (server, life): Life,
+        up: &Shutdown,
         request: Request,
         what: String,
     ) -> Result<Response, TransportError> {
@@ -183,11 +211,35 @@ impl Link {
                 return Err(failed(io::ErrorKind::BrokenPipe));
             }
         }
-        self.trace.request(what);
-        let as_user = server.as_user(self.user.clone());
-        let response = InProcess::new(as_user, http::Extensions::new())
-            .call(request)
-            .await;
+        let copied = fate.and_then(|fate| fate.copy);
+        let (request, copy) = match copied {
+            Some(copied) => {
+                let (request, copy) = twice(request).await?;
+                (request, Some((copied, copy)))
+            }
+            None => (request, None),
+        };
+        let mut response = self.deliver(&server, request, what.clone()).await;
+        match copy {
+            Some((copied, copy)) if copied.is_awaited => {
+                tokio::time::sleep(copied.after).await;
+                response = self.deliver(&server, copy, what).await;
+            }
+            Some((copied, copy)) => {
+                let (link, up) = (self.clone(), up.clone());
+                tasks::spawn("copy of a request", &life.clone(), async move {
+                    tokio::select! {
+                        biased;
+                        () = up.wait() => return,
+                        () = life.wait() => return,
+                        () = tokio::time::sleep(copied.after) => {}
+                    }
+                    // The answer is for nobody.
+                    drop(link.deliver(&server, copy, what).await);
+                });
+            }
+            None => {}
+        }
         match fate {
             Some(Fate {
                 answered: false, ..
@@ -195,6 +247,28 @@ impl Link {
             _ => response,
         }
     }
+
+    async fn deliver(
+        &self,
+        server: &Arc<Server>,
+        request: Request,
+        what: String,
+    ) -> Result<Response, TransportError> {
+        self.trace.request(what);
+        let as_user = server.as_user(self.user.clone());
+        InProcess::new(as_user, http::Extensions::new())
+            .call(request)
+            .await
+    }
+}
+
+/// The request, and the same again.
+async fn twice(request: Request) -> Result<(Request, Request), TransportError> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect(REQUEST_LIMIT_BYTES).await;
+    let body = body.map_err(|_| failed(io::ErrorKind::InvalidData))?;
+    let copy = Request::from_parts(parts.clone(), body.clone().into());
+    Ok((Request::from_parts(parts, body.into()), copy))
 }
 
 fn failed(kind: io::ErrorKind) -> TransportError {
@@ -209,13 +283,14 @@ impl Transport for Link {
         let (Some(up), Some((server, life))) = (self.up.lock().clone(), self.door.server()) else {
             return Box::pin(async { Err(failed(io::ErrorKind::ConnectionRefused)) });
         };
+        let door = (server, life.clone());
         let (link, what) = (self.clone(), self.what(&request));
         Box::pin(async move {
             let response = tokio::select! {
                 biased;
                 () = up.wait() => return Err(failed(io::ErrorKind::ConnectionRefused)),
                 () = life.wait() => return Err(failed(io::ErrorKind::ConnectionReset)),
-                response = link.exchange(server, request, what.clone()) => response?,
+                response = link.exchange(door, &up, request, what.clone()) => response?,
             };
             let (parts, mut body) = response.into_parts();
             if body.len().is_some() {
@@ -258,3 +333,6 @@ impl Transport for Link {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
 //! A seeded random walk: workloads come and go while everything fails that can; then everything
 //! is mended, settles, and must be as it should.
 //!
-//! Fails: kubelets, nodes with all that ran on them, the API server, controllers, the scheduler,
-//! cables, single requests and answers, the disk's speed and room, the wall clock. Invariants on
-//! the way are watched by the runtimes and the observer. At the end every pod has converged,
-//! workloads have what they ask for, Services lead to what is ready, and runtimes hold nothing
-//! that the API does not.
+//! Fails: kubelets, nodes with all that ran on them (some for good), the API server, controllers,
+//! the scheduler, cables, single requests and answers (lost, late, twice), the disk's speed and
+//! room, the wall clock. Invariants on the way are watched by the runtimes and the observer. At the
+//! end every pod has converged, workloads have what they ask for, Services lead to what is ready,
+//! and runtimes hold nothing that the API does not.
 
 mod objects;
 mod settled;
@@ -146,7 +146,7 @@ impl Walk {
         };
         match self.rng.below(kinds) {
             0..58 => self.use_it().await,
-            58..78 => self.break_nodes(),
+            58..78 => self.break_nodes().await,
             78..86 => self.break_control_plane().await,
             86..92 => {
                 self.cluster.set_weather(weather(&mut self.rng));
@@ -243,7 +243,7 @@ impl Walk {
         }
     }
 
-    fn break_nodes(&mut self) -> Result<()> {
+    async fn break_nodes(&mut self) -> Result<()> {
         let (running, down) = (self.cluster.kubelets(true), self.cluster.kubelets(false));
         match self.rng.below(20) {
             0..7 => match choose(&mut self.rng, running) {
@@ -262,6 +262,14 @@ impl Walk {
                 Some(node) => self.cluster.power_off(&node),
                 None => Ok(()),
             },
+            17..18 if self.scale == Scale::Everything => {
+                // Another machine takes the place of one that never comes back.
+                if let Some(node) = choose(&mut self.rng, running) {
+                    self.cluster.lose(&node).await?;
+                    self.cluster.add_node()?;
+                }
+                Ok(())
+            }
             _ => self.connect_all(),
         }
     }
@@ -322,6 +330,7 @@ fn weather(rng: &mut Rng) -> Weather {
         lost_answers: some(200),
         delay: Duration::from_millis(some(2000)),
         disk_delay: Duration::from_millis(some(3000)),
+        repeated: some(200),
     }
 }
 

@@ -56,9 +56,9 @@ impl Shared {
     }
 }
 
-/// While this lives the object is parsed once; see the module's header.
+/// While this lives the object is parsed once; see [`Object::share`](crate::Object::share).
 #[must_use]
-pub(crate) struct Sharing<'a> {
+pub struct Sharing<'a> {
     shared: &'a Shared,
 }
 

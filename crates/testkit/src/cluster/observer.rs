@@ -25,6 +25,10 @@ impl Runtimes {
         self.by_node.lock().insert(node.to_owned(), runtime);
     }
 
+    pub(super) fn remove(&self, node: &str) {
+        self.by_node.lock().remove(node);
+    }
+
     /// Uids of the pods of which something runs.
     fn running(&self) -> BTreeSet<String> {
         let all = self.by_node.lock();

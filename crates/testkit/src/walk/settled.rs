@@ -34,6 +34,7 @@ pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
             continue;
         }
         let Some(runtime) = cluster.runtime(node) else {
+            violation(format!("is on {node}, which there is not any more"));
             continue;
         };
         let running: BTreeSet<String> = runtime.running_of(object.uid()).into_iter().collect();
