@@ -105,8 +105,10 @@ pub(crate) fn expand(packet: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
 
 fn walk(packet: &[u8], at: usize, into: &mut [u8; NAME_LIMIT]) -> Option<(usize, usize)> {
     let (mut from, mut length, mut end, mut pointers) = (at, 0, None, 0);
+    // Where the name that is read has to have ended.
+    let mut whole = packet;
     loop {
-        let first = *packet.get(from)?;
+        let first = *whole.get(from)?;
         match first {
             0 => {
                 *into.get_mut(length)? = 0;
@@ -114,20 +116,22 @@ fn walk(packet: &[u8], at: usize, into: &mut [u8; NAME_LIMIT]) -> Option<(usize,
             }
             1..=63 => {
                 let next = from + 1 + usize::from(first);
-                let label = packet.get(from..next)?;
+                let label = whole.get(from..next)?;
                 into.get_mut(length..length + label.len())?
                     .copy_from_slice(label);
                 length += label.len();
                 from = next;
             }
             0xc0..=0xff => {
-                let target = usize::from(u16_at(packet, from)? & 0x3fff);
+                let target = usize::from(u16_at(whole, from)? & 0x3fff);
                 end.get_or_insert(from + 2);
                 pointers += 1;
-                // Backwards only (RFC 1035 4.1.4: a prior occurrence), so that it ends.
+                // Backwards only (RFC 1035 4.1.4: a prior occurrence), so that it ends; and all of
+                // that name before the pointer, so that a packet cut behind it can be read.
                 if target >= from || target < HEADER || pointers > POINTER_LIMIT {
                     return None;
                 }
+                whole = packet.get(..from)?;
                 from = target;
             }
             _ => return None,

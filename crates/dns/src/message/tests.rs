@@ -133,6 +133,32 @@ fn circles_of_pointers_end() {
     assert_eq!(Records::read(&packet).unwrap().answer[0].ttl, 1);
 }
 
+/// A name that a pointer leads to ends before the pointer: what is cut behind a record still reads.
+#[test]
+fn names_end_before_what_points_to_them() {
+    let mut packet = vec![
+        0, 1, 0x80, 0, 0, 1, 0, 2, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1,
+    ];
+    packet.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+    let data = packet.len();
+    let check = |data_of_answer: [u8; 4], reads: bool| {
+        let mut packet = packet.clone();
+        packet.extend_from_slice(&data_of_answer);
+        packet.extend_from_slice(&[0xc0, u8::try_from(data).unwrap()]);
+        packet.extend_from_slice(&[0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4]);
+        assert_eq!(
+            Records::read(&packet).is_some(),
+            reads,
+            "{data_of_answer:?}"
+        );
+    };
+    check([2, b'x', b'y', 0], true);
+    check([1, b'x', 0xc0, 12], true);
+    // Its end would be the pointer's own, or lie in the record behind the pointer.
+    check([3, b'x', b'y', b'z'], false);
+    check([12, b'x', b'y', b'z'], false);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5000))]
 
