@@ -42,6 +42,8 @@ pub(crate) struct Sqlite {
     gap: Option<(u64, u64)>,
     boot: String,
     unmoved_bytes: usize,
+    /// Pages were taken off the database since the last time that housekeeping ended.
+    vacuumed: bool,
     /// Written between two checkpoints.
     checkpoint_bytes: usize,
     checkpointer: Checkpointer,
@@ -86,6 +88,7 @@ impl Sqlite {
             gap: loaded.gap,
             boot: boot.to_owned(),
             unmoved_bytes: 0,
+            vacuumed: false,
             checkpoint_bytes,
             checkpointer,
             _lock: lock,
@@ -287,6 +290,12 @@ impl Log for Sqlite {
         let broken = |error| LogError::Broken(Arc::new(error));
         let pages = self.used_bytes / PAGE_BYTES;
         if self.free_pages < 2 * VACUUM_PAGES || self.free_pages.cast_unsigned() < pages / 4 {
+            // The file becomes shorter only when the log is moved into it, and nobody may write
+            // for long.
+            if std::mem::take(&mut self.vacuumed) {
+                self.unmoved_bytes = 0;
+                self.checkpointer.request();
+            }
             return Ok(false);
         }
         let before = self.free_pages;
@@ -297,6 +306,7 @@ impl Log for Sqlite {
             while steps.next()?.is_some() {}
             Ok(())
         })?;
+        self.vacuumed = true;
         self.measure().map_err(broken)?;
         Ok(self.free_pages < before)
     }

@@ -14,7 +14,8 @@ use rusqlite::Connection;
 
 use crate::log::load::JUMP;
 use crate::{
-    Config, Event, Op, Outcome, Range, Retention, Retry, Revision, Seal, Store, StoreError, Txn,
+    Config, Durability, Event, Op, Outcome, Range, Retention, Retry, Revision, Seal, Store,
+    StoreError, Txn,
 };
 
 /// Runs a future on a small runtime.
@@ -464,6 +465,50 @@ fn freed_history_is_told() {
     store.close();
     let told = TOLD.load(Ordering::Relaxed);
     assert!((1..=10).contains(&told), "{told}");
+}
+
+/// What is gone is given back to the disk although nobody writes any more: pages that the database
+/// no longer has count only once the log is moved into it.
+#[test]
+fn an_idle_database_is_as_small_as_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.checkpoint_bytes = 4 << 20;
+    config.retention.events = 10;
+    let store = Store::open(&config).unwrap();
+    let mut rng = base::Rng::new(7);
+    let mut noise = || -> String { (0..1000).map(|_| format!("{:016x}", rng.u64())).collect() };
+    for n in 0..1200 {
+        commit(&store, put(&format!("/{n}"), &noise()).relaxed());
+    }
+    // The log is moved by another thread.
+    let size = || std::fs::metadata(&config.path).unwrap().len();
+    let until = |reached: &dyn Fn(u64) -> bool| {
+        let looks = (0..1000).map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            size()
+        });
+        looks.into_iter().find(|&size| reached(size))
+    };
+    assert!(
+        until(&|size| size > 4 << 20).is_some(),
+        "{} bytes: nothing was moved",
+        size()
+    );
+    for n in 0..1200 {
+        let key = Bytes::from(format!("/{n}"));
+        let gone = Txn {
+            ops: vec![Op::Delete { key }],
+            durability: Durability::Relaxed,
+            ..Txn::default()
+        };
+        commit(&store, gone);
+    }
+    assert!(
+        until(&|size| size < 3 << 20).is_some(),
+        "{} bytes are left",
+        size()
+    );
 }
 
 /// Writers and readers at once: nobody sees a revision before it is committed, or goes back, or
