@@ -12,7 +12,7 @@ use client::{Client, Recorder};
 use http::Method;
 use parking_lot::Mutex;
 use schema::Dom;
-use transport::{Body, BodySender, InProcess, Request, Response, service_fn};
+use transport::{Body, BodySender, InProcess, Request, Response, Transport, service_fn};
 
 use crate::{CONTROLLERS, Context, Informers, PodRanges};
 
@@ -215,24 +215,33 @@ impl TestApi {
     pub(crate) fn start(&self, controller: &str, pod_ranges: PodRanges) -> Shutdown {
         let api = self.clone();
         let service = service_fn(move |request: Request| api.clone().answer(request));
-        let transport = InProcess::new(service, http::Extensions::new());
-        let client = Client::new(Arc::new(transport), "test");
-        let shutdown = Shutdown::new();
-        let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(now));
-        let context = Context {
-            informers: Informers::new(client.clone(), &shutdown),
-            client: client.clone(),
-            recorder: Recorder::start(client, "test", "", clock.clone(), &shutdown),
-            clock,
-            shutdown: shutdown.clone(),
-            root_ca: "CA".into(),
-            pod_ranges: Arc::new(pod_ranges),
-            signer: None,
-        };
-        let row = CONTROLLERS.iter().find(|row| row.name == controller);
-        (row.unwrap().start)(context.clone());
-        context.informers.start();
-        shutdown
+        let mut context = context(Arc::new(InProcess::new(service, http::Extensions::new())));
+        context.pod_ranges = Arc::new(pod_ranges);
+        start(controller, context)
     }
+}
+
+/// What controllers are started with, upon this API.
+pub(crate) fn context(api: Arc<dyn Transport>) -> Context {
+    let client = Client::new(api, "test");
+    let shutdown = Shutdown::new();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
+    Context {
+        informers: Informers::new(client.clone(), &shutdown),
+        client: client.clone(),
+        recorder: Recorder::start(client, "test", "", clock.clone(), &shutdown),
+        clock,
+        shutdown,
+        root_ca: "CA".into(),
+        pod_ranges: Arc::default(),
+        signer: None,
+    }
+}
+
+/// Starts a controller by its name; it ends with the shutdown.
+pub(crate) fn start(controller: &str, context: Context) -> Shutdown {
+    let row = CONTROLLERS.iter().find(|row| row.name == controller);
+    (row.unwrap().start)(context.clone());
+    context.informers.start();
+    context.shutdown
 }

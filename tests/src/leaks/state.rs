@@ -26,6 +26,8 @@ const ELEMENTS: i64 = 30;
 #[derive(Debug, Default)]
 pub(super) struct State {
     counts: BTreeMap<String, i64>,
+    /// Below the data folder; which of them are new says what a number does not.
+    files: BTreeSet<PathBuf>,
 }
 
 /// The control plane and the agents: (name, pid).
@@ -79,12 +81,12 @@ fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-fn count(folder: &Path) -> i64 {
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let mut open = vec![folder.to_owned()];
-    let mut found = 0;
+    let mut found = BTreeSet::new();
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            found += 1;
+            found.insert(entry.path());
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(entry.path());
             }
@@ -111,7 +113,8 @@ impl State {
             state.add(format!("memory KiB, {name}"), kib.unwrap_or(0));
         }
         let data = fixture.data();
-        state.add("files", count(&data));
+        state.files = files(&data);
+        state.add("files", length(state.files.len()));
         let marker = data.display().to_string();
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = text.lines().filter(|line| line.contains(&marker)).count();
@@ -214,8 +217,12 @@ impl State {
             .filter(|(name, _)| counts(name))
             .filter_map(|(name, number)| {
                 let before = self.counts.get(name).copied().unwrap_or(0);
+                let new = match name.as_str() {
+                    "files" => format!(", new {:?}", now.files.difference(&self.files)),
+                    _ => String::new(),
+                };
                 (*number > before + Self::slack(name))
-                    .then(|| format!("{name}: {before} → {number}"))
+                    .then(|| format!("{name}: {before} → {number}{new}"))
             })
             .collect()
     }

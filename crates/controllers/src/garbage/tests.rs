@@ -1,15 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Clock, ManualClock, Shutdown};
-use client::{Client, Recorder};
 use http::Method;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use transport::{Body, InProcess, Request, Response, service_fn};
 
 use crate::garbage::start;
-use crate::{Context, Informers};
+use crate::testing::context;
 
 const GROUPS: &str =
     r#"{"groups":[{"name":"apps","preferredVersion":{"groupVersion":"apps/v1","version":"v1"}}]}"#;
@@ -68,20 +66,9 @@ async fn deleted(discovered: Duration, listed: Duration) -> Vec<String> {
             }
         }
     });
-    let transport = Arc::new(InProcess::new(service, http::Extensions::new()));
-    let client = Client::new(transport, "test");
-    let shutdown = Shutdown::new();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
-    start(Context {
-        informers: Informers::new(client.clone(), &shutdown),
-        recorder: Recorder::start(client.clone(), "test", "", clock.clone(), &shutdown),
-        client,
-        clock,
-        shutdown: shutdown.clone(),
-        root_ca: "CA".into(),
-        pod_ranges: Arc::default(),
-        signer: None,
-    });
+    let context = context(Arc::new(InProcess::new(service, http::Extensions::new())));
+    let shutdown = context.shutdown.clone();
+    start(context);
     tokio::time::sleep(Duration::from_secs(90)).await;
     shutdown.trigger();
     std::mem::take(&mut *deleted.lock())

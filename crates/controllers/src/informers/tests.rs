@@ -2,12 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use base::{Clock, ManualClock, Shutdown};
-use client::{Client, Recorder};
 use parking_lot::Mutex;
 use transport::{Body, InProcess, Request, Response, service_fn};
 
-use crate::{CONTROLLERS, Context, Informers, start_all};
+use crate::testing::context;
+use crate::{CONTROLLERS, start_all};
 
 const GROUPS: &str =
     r#"{"groups":[{"name":"apps","preferredVersion":{"groupVersion":"apps/v1","version":"v1"}}]}"#;
@@ -47,19 +46,8 @@ async fn nothing_is_left_of_controllers_that_ended() {
     });
     let transport = Arc::new(InProcess::new(service, http::Extensions::new()));
     let left = Arc::downgrade(&transport);
-    let client = Client::new(transport, "test");
-    let shutdown = Shutdown::new();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
-    let context = Context {
-        informers: Informers::new(client.clone(), &shutdown),
-        client: client.clone(),
-        recorder: Recorder::start(client.clone(), "test", "", clock.clone(), &shutdown),
-        clock,
-        shutdown: shutdown.clone(),
-        root_ca: "CA".into(),
-        pod_ranges: Arc::default(),
-        signer: None,
-    };
+    let context = context(transport);
+    let (client, shutdown) = (context.client.clone(), context.shutdown.clone());
     start_all(CONTROLLERS, &context, |_| client.clone());
     let informers = Arc::downgrade(&context.informers.inner);
     drop((context, client));

@@ -36,13 +36,15 @@ pub(crate) struct Sqlite {
     /// As counted last, and with an estimate of what was written since then.
     used_bytes: u64,
     measured_bytes: u64,
+    /// Pages of the database, the free ones among them, when they were counted last.
+    pages: u64,
     free_pages: i64,
     /// The next batch must say that this boot has written.
     mark: bool,
     gap: Option<(u64, u64)>,
     boot: String,
     unmoved_bytes: usize,
-    /// Pages were taken off the database since the last time that housekeeping ended.
+    /// Pages were taken off the database, and its file may still have them.
     vacuumed: bool,
     /// Written between two checkpoints.
     checkpoint_bytes: usize,
@@ -83,6 +85,7 @@ impl Sqlite {
             ceiling_bytes,
             used_bytes: 0,
             measured_bytes: 0,
+            pages: 0,
             free_pages: 0,
             mark: loaded.mark,
             gap: loaded.gap,
@@ -158,10 +161,22 @@ impl Sqlite {
                 .query_row([], |row| row.get::<_, i64>(0))
         };
         let pages = count("PRAGMA page_count")?;
+        self.pages = pages.cast_unsigned();
         self.free_pages = count("PRAGMA freelist_count")?;
         self.used_bytes = (pages - self.free_pages).cast_unsigned() * PAGE_BYTES;
         self.measured_bytes = self.used_bytes;
         Ok(())
+    }
+
+    /// The file becomes shorter only when all of the log is moved into it, and nobody may write for
+    /// long. What is written meanwhile keeps a checkpoint from it: the next housekeeping looks again.
+    fn shorten(&mut self) {
+        let length = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        self.vacuumed = length > self.pages * PAGE_BYTES;
+        if self.vacuumed {
+            self.unmoved_bytes = 0;
+            self.checkpointer.request();
+        }
     }
 
     fn written(&mut self, bytes: usize) {
@@ -290,11 +305,9 @@ impl Log for Sqlite {
         let broken = |error| LogError::Broken(Arc::new(error));
         let pages = self.used_bytes / PAGE_BYTES;
         if self.free_pages < 2 * VACUUM_PAGES || self.free_pages.cast_unsigned() < pages / 4 {
-            // The file becomes shorter only when the log is moved into it, and nobody may write
-            // for long.
-            if std::mem::take(&mut self.vacuumed) {
-                self.unmoved_bytes = 0;
-                self.checkpointer.request();
+            if self.vacuumed {
+                self.measure().map_err(broken)?;
+                self.shorten();
             }
             return Ok(false);
         }

@@ -14,8 +14,7 @@ use rusqlite::Connection;
 
 use crate::log::load::JUMP;
 use crate::{
-    Config, Durability, Event, Op, Outcome, Range, Retention, Retry, Revision, Seal, Store,
-    StoreError, Txn,
+    Config, Durability, Event, Op, Outcome, Range, Retry, Revision, Seal, Store, StoreError, Txn,
 };
 
 /// Runs a future on a small runtime.
@@ -420,15 +419,9 @@ fn expiry() {
 #[test]
 fn retention() {
     let dir = tempfile::tempdir().unwrap();
-    let retention = Retention {
-        events: 100,
-        ..Retention::default()
-    };
-    let store = Store::open(&Config {
-        retention,
-        ..config(dir.path())
-    })
-    .unwrap();
+    let mut config = config(dir.path());
+    config.retention.events = 100;
+    let store = Store::open(&config).unwrap();
     for _ in 0..250 {
         commit(&store, put("/a", "").relaxed());
     }
@@ -442,18 +435,12 @@ fn retention() {
 fn freed_history_is_told() {
     static TOLD: AtomicUsize = AtomicUsize::new(0);
     let dir = tempfile::tempdir().unwrap();
-    let retention = Retention {
-        events: 100,
-        ..Retention::default()
+    let mut config = config(dir.path());
+    config.retention.events = 100;
+    config.freed = || {
+        TOLD.fetch_add(1, Ordering::Relaxed);
     };
-    let store = Store::open(&Config {
-        retention,
-        freed: || {
-            TOLD.fetch_add(1, Ordering::Relaxed);
-        },
-        ..config(dir.path())
-    })
-    .unwrap();
+    let store = Store::open(&config).unwrap();
     let value = "v".repeat(2000);
     for _ in 0..100 {
         commit(&store, put("/a", &value).relaxed());
@@ -484,7 +471,7 @@ fn an_idle_database_is_as_small_as_its_content() {
     // The log is moved by another thread.
     let size = || std::fs::metadata(&config.path).unwrap().len();
     let until = |reached: &dyn Fn(u64) -> bool| {
-        let looks = (0..1000).map(|_| {
+        let looks = (0..6000).map(|_| {
             std::thread::sleep(Duration::from_millis(10));
             size()
         });

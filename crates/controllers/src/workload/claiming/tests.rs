@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use base::{Clock, ManualClock, Shutdown};
-use client::{Client, Recorder};
 use expect_test::{Expect, expect};
 use http::Method;
 use parking_lot::Mutex;
 use tokio::time::Duration;
 use transport::{Body, InProcess, Request, Response, service_fn};
 
-use crate::{CONTROLLERS, Context, Informers};
+use crate::testing::{context, start};
 
 /// `KIND resource of the owners`; the owner `web` has the uid `u`.
 struct Row {
@@ -152,23 +150,8 @@ async fn asked(row: &Row, fresh: Option<&'static str>, has_orphans: bool) -> Ask
             }
         }
     });
-    let transport = InProcess::new(service, http::Extensions::new());
-    let client = Client::new(Arc::new(transport), "test");
-    let shutdown = Shutdown::new();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
-    let context = Context {
-        informers: Informers::new(client.clone(), &shutdown),
-        client: client.clone(),
-        recorder: Recorder::start(client, "test", "", clock.clone(), &shutdown),
-        clock,
-        shutdown: shutdown.clone(),
-        root_ca: "CA".into(),
-        pod_ranges: Arc::default(),
-        signer: None,
-    };
-    let of_row = CONTROLLERS.iter().find(|c| c.name == row.controller);
-    (of_row.unwrap().start)(context.clone());
-    context.informers.start();
+    let context = context(Arc::new(InProcess::new(service, http::Extensions::new())));
+    let shutdown = start(row.controller, context);
     tokio::time::sleep(Duration::from_secs(1)).await;
     shutdown.trigger();
     std::mem::take(&mut *asked.lock())
@@ -235,30 +218,15 @@ fn an_owner_that_goes_adopts_nothing() {
 #[test]
 fn an_owner_is_asked_for_once_a_sync() {
     let looks = |asked: Asked| vec![asked.looks.to_string()];
-    check_asked(
-        Some(r#""uid":"u""#),
-        true,
-        looks,
-        &expect![[r#"
+    let once = expect![[r#"
         daemonset-controller: 1
         statefulset-controller: 1
         replicaset-controller: 1
         job-controller: 1
         deployment-controller: 1
         cronjob-controller: 1
-    "#]],
-    );
-    check_asked(
-        Some(r#""uid":"u""#),
-        false,
-        looks,
-        &expect![[r#"
-        daemonset-controller: 1
-        statefulset-controller: 1
-        replicaset-controller: 1
-        job-controller: 1
-        deployment-controller: 1
-        cronjob-controller: 1
-    "#]],
-    );
+    "#]];
+    for has_orphans in [true, false] {
+        check_asked(Some(r#""uid":"u""#), has_orphans, looks, &once);
+    }
 }
