@@ -26,14 +26,8 @@ const FLAGS: &str = "-Cpasses=sancov-module \
 /// The binaries of `fuzz/engine`, in builds of what has most of its crates in common.
 const BUILDS: &[&[&str]] = &[
     &["documents", "texts"],
-    &[
-        "connections",
-        "credentials",
-        "files",
-        "images",
-        "names",
-        "requests",
-    ],
+    &["connections", "credentials", "images"],
+    &["files", "names", "requests"],
 ];
 /// What the process of a run may hold, libFuzzer's corpus and tables among it.
 const RESIDENT_MB: u64 = 1024;
