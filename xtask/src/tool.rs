@@ -1,8 +1,10 @@
 //! Running developers' tools and talking to a terminal.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -31,4 +33,9 @@ pub(crate) fn commit(root: &Path) -> Result<String> {
 #[expect(clippy::print_stdout, reason = "a task talks to a terminal")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
+}
+
+/// When a file was changed last; none where there is no such file.
+pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }

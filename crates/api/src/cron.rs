@@ -404,6 +404,7 @@ impl Fields {
 
     /// The time in the zone, and its second coming.
     fn instants(&self, at: DateTime) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+        // What is earlier or later than a timestamp can say never comes.
         let time = |offset: jiff::tz::Offset| offset.to_timestamp(at).ok();
         match self.zone.to_ambiguous_timestamp(at).offset() {
             AmbiguousOffset::Unambiguous { offset } => Some((time(offset), None)),

@@ -188,7 +188,6 @@ impl Store {
         encoder: Arc<Encoder>,
         clock: Arc<dyn Clock>,
         retention: Retention,
-        freed: fn(),
     ) -> Result<Store, StoreError> {
         let core = Core::new(Mvcc::new());
         let writer = Writer::start(Parts {
@@ -197,7 +196,7 @@ impl Store {
             log,
             encoder: Arc::clone(&encoder),
             retention,
-            freed,
+            freed: || (),
             path: PathBuf::from("memory"),
             compacted: 0,
             garbage: Vec::new(),

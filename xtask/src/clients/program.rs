@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::tool::{command, say};
+use crate::tool::{command, modified, say};
 
 /// A program that must be in `PATH`, and what to do when it is not.
 pub(super) struct Tool {
@@ -60,12 +61,21 @@ pub(super) fn needed(tools: &[Tool]) -> Result<()> {
     Ok(())
 }
 
+/// When the youngest file of a module was changed: what was built before is of another one.
+fn newest(module: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(module).into_iter().flatten().flatten();
+    let times = entries.map(|entry| match entry.path() {
+        folder if folder.is_dir() => newest(&folder),
+        file => modified(&file),
+    });
+    times.max().flatten()
+}
+
 pub(super) fn build(root: &Path, programs: &Path, program: &Program) -> Result<()> {
-    let output = programs.join(program.name);
-    if output.exists() {
+    let (output, module) = (programs.join(program.name), root.join(program.module));
+    if modified(&output) > newest(&module) {
         return Ok(());
     }
-    let module = root.join(program.module);
     ensure!(
         module.join("go.mod").exists(),
         "no go.mod in {}",
@@ -82,4 +92,30 @@ pub(super) fn build(root: &Path, programs: &Path, program: &Program) -> Result<(
         .context("run go: install Go 1.26")?;
     ensure!(status.success(), "go build {} failed", program.package);
     fs::rename(&unfinished, &output).with_context(|| output.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Also in a folder below the module's.
+    #[test]
+    fn a_changed_source_is_newer_than_what_was_built_of_it() {
+        let module = tempfile::tempdir().unwrap();
+        let folder = module.path().join("load");
+        fs::create_dir(&folder).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let change = |path: &Path, seconds| {
+            let file = fs::File::create(path).unwrap();
+            file.set_modified(at(seconds)).unwrap();
+        };
+        let built = Some(at(1000));
+        change(&module.path().join("go.mod"), 10);
+        change(&folder.join("main.go"), 20);
+        assert!(built > newest(module.path()));
+        change(&folder.join("main.go"), 2000);
+        assert!(built < newest(module.path()));
+    }
 }

@@ -5,7 +5,7 @@
 //! inputs live in `.build/fuzz` until `--minimise` chooses those worth committing.
 //!
 //! An engine clears and reads all its counters for every input, so there is one for each group of
-//! targets; those of small readers are also built by themselves, because the others take an hour.
+//! targets; they are built in three goes, small readers first, because the others take an hour.
 //! For the same reason it executes mutants of each input by itself (`fuzz::family`), and counts.
 
 use std::fs;

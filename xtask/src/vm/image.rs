@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::images::mirror;
-use crate::tool::{command, say};
+use crate::tool::{command, modified, say};
 
 /// Its systemd is the last that runs version 1 control groups, and its kernel has all of them.
 const SUITE: &str = "bookworm";
@@ -51,10 +51,6 @@ pub(super) fn make(root: &Path, work: &Path, binary: &Path) -> Result<Disks> {
         system,
         payload,
     })
-}
-
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
 fn install(work: &Path, sources: &Path, system: &Path) -> Result<()> {

@@ -77,7 +77,7 @@ async fn deleted(discovered: Duration, listed: Duration) -> Vec<String> {
 /// Its dependents are known, it was looked up and was there, or nobody knew where to look; and
 /// when its kind is listed it has gone: no event ever tells of it.
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_goes_before_it_was_seen_is_missed() {
+async fn an_owner_that_goes_before_it_was_seen_is_noticed() {
     let (now, later) = (Duration::ZERO, Duration::from_secs(10));
     for (discovered, listed) in [(now, later), (later, now)] {
         let dependents = ["/api/v1/namespaces/default/pods/web-1"];

@@ -36,8 +36,6 @@ pub(crate) struct Sqlite {
     /// As counted last, and with an estimate of what was written since then.
     used_bytes: u64,
     measured_bytes: u64,
-    /// Pages of the database, the free ones among them, when they were counted last.
-    pages: u64,
     free_pages: i64,
     /// The next batch must say that this boot has written.
     mark: bool,
@@ -85,7 +83,6 @@ impl Sqlite {
             ceiling_bytes,
             used_bytes: 0,
             measured_bytes: 0,
-            pages: 0,
             free_pages: 0,
             mark: loaded.mark,
             gap: loaded.gap,
@@ -161,7 +158,6 @@ impl Sqlite {
                 .query_row([], |row| row.get::<_, i64>(0))
         };
         let pages = count("PRAGMA page_count")?;
-        self.pages = pages.cast_unsigned();
         self.free_pages = count("PRAGMA freelist_count")?;
         self.used_bytes = (pages - self.free_pages).cast_unsigned() * PAGE_BYTES;
         self.measured_bytes = self.used_bytes;
@@ -170,13 +166,17 @@ impl Sqlite {
 
     /// The file becomes shorter only when all of the log is moved into it, and nobody may write for
     /// long. What is written meanwhile keeps a checkpoint from it: the next housekeeping looks again.
-    fn shorten(&mut self) {
+    fn shorten(&mut self) -> rusqlite::Result<()> {
+        self.measure()?;
+        // Without its length the file counts as short: the next checkpoint comes anyway.
         let length = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        self.vacuumed = length > self.pages * PAGE_BYTES;
+        let free_bytes = self.free_pages.cast_unsigned() * PAGE_BYTES;
+        self.vacuumed = length > self.used_bytes + free_bytes;
         if self.vacuumed {
             self.unmoved_bytes = 0;
             self.checkpointer.request();
         }
+        Ok(())
     }
 
     fn written(&mut self, bytes: usize) {
@@ -306,8 +306,7 @@ impl Log for Sqlite {
         let pages = self.used_bytes / PAGE_BYTES;
         if self.free_pages < 2 * VACUUM_PAGES || self.free_pages.cast_unsigned() < pages / 4 {
             if self.vacuumed {
-                self.measure().map_err(broken)?;
-                self.shorten();
+                self.shorten().map_err(broken)?;
             }
             return Ok(false);
         }

@@ -468,7 +468,7 @@ fn an_idle_database_is_as_small_as_its_content() {
     for n in 0..1200 {
         commit(&store, put(&format!("/{n}"), &noise()).relaxed());
     }
-    // The log is moved by another thread.
+    // The log is moved by another thread, and the length of a file announces nothing.
     let size = || std::fs::metadata(&config.path).unwrap().len();
     let until = |reached: &dyn Fn(u64) -> bool| {
         let looks = (0..6000).map(|_| {

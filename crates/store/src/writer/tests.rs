@@ -117,7 +117,7 @@ fn store(faults: &[Fault]) -> (Store, Arc<Mutex<Disk>>) {
     let log = Box::new(FaultyLog(Arc::clone(&disk)));
     let clock = Arc::new(base::SystemClock);
     (
-        Store::with_log(log, encoder, clock, Retention::default(), || ()).unwrap(),
+        Store::with_log(log, encoder, clock, Retention::default()).unwrap(),
         disk,
     )
 }
