@@ -2,9 +2,9 @@
 //!
 //! `SIM_SEEDS=1-200` walks these seeds, `SIM_SECONDS=120` new ones for so long and names each, on
 //! all cores; `SIM_SEED=7` only that one, with its trace, and with `SIM_REQUESTS=FILE` all requests
-//! into a file. Seeds that once failed are in `seeds.txt`
-//! and are always walked. With `SIM_FAULTS=all` everything fails that can, and workloads come and
-//! go; otherwise only kubelets crash and cables are cut, around pods.
+//! into a file. Seeds that once failed are in `seeds.txt` and are always walked. With
+//! `SIM_FAULTS=all` everything fails that can, and workloads come and go; otherwise only kubelets
+//! crash and cables are cut, around pods.
 
 use std::fs;
 use std::ops::RangeInclusive;

@@ -172,6 +172,12 @@ impl SimCluster {
         self.store.fill(is_full);
     }
 
+    /// The store forgets what was before now: who watches from an older revision must list again.
+    pub fn forget_history(&self) -> Result<()> {
+        self.trace.note("store", "history compacted");
+        Ok(self.store.compact(self.store.current_revision())?)
+    }
+
     /// Everybody's wall clock is set forward or back.
     pub fn jump(&self, by_ms: i64) {
         self.trace.note("clock", format!("jumps by {by_ms} ms"));

@@ -3,7 +3,7 @@
 //!
 //! Fails: kubelets, nodes with all that ran on them (some for good), the API server, controllers,
 //! the scheduler, cables, single requests and answers (lost, late, twice), the disk's speed and
-//! room, the wall clock. Invariants on the way are watched by the runtimes and the observer. At the
+//! room, the wall clock; and history ends under whoever watches. Invariants on the way are watched by the runtimes and the observer. At the
 //! end every pod has converged, workloads have what they ask for, Services lead to what is ready,
 //! and runtimes hold nothing that the API does not.
 
@@ -30,7 +30,59 @@ const LOOK: Duration = Duration::from_secs(100);
 /// Requests take one to so many milliseconds.
 const WAY_MS: u64 = 3;
 /// Pods that exist at a time.
-const PODS_LIMIT: u64 = 25;
+const PODS_LIMIT: usize = 25;
+
+/// A kind of workload, and how much of it there is.
+struct Workload {
+    kind: &'static str,
+    /// What its objects' names begin with.
+    name: &'static str,
+    /// How often it is chosen, compared to the others.
+    share: u64,
+    /// How many there are at a time.
+    limit: usize,
+    /// It has a number of replicas, and a Service of its name.
+    is_scaled: bool,
+}
+
+/// Those whose pods stay come first.
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        kind: "deployments",
+        name: "web",
+        share: 6,
+        limit: 3,
+        is_scaled: true,
+    },
+    Workload {
+        kind: "statefulsets",
+        name: "set",
+        share: 3,
+        limit: 2,
+        is_scaled: true,
+    },
+    Workload {
+        kind: "daemonsets",
+        name: "each",
+        share: 1,
+        limit: 1,
+        is_scaled: false,
+    },
+    Workload {
+        kind: "cronjobs",
+        name: "cron",
+        share: 1,
+        limit: 2,
+        is_scaled: false,
+    },
+    Workload {
+        kind: "jobs",
+        name: "job",
+        share: 3,
+        limit: 20,
+        is_scaled: false,
+    },
+];
 
 /// What a walk gave.
 #[derive(Clone, Debug)]
@@ -142,7 +194,7 @@ impl Walk {
     async fn step(&mut self) -> Result<()> {
         let kinds = match self.scale {
             Scale::PodsAndKubelets => 78,
-            Scale::Everything => 100,
+            Scale::Everything => 103,
         };
         match self.rng.below(kinds) {
             0..58 => self.use_it().await,
@@ -162,7 +214,7 @@ impl Walk {
                 self.cluster.fill_disk(false);
                 Ok(())
             }
-            _ => {
+            98..100 => {
                 let most = if self.rng.below(3) == 0 {
                     3_600_000
                 } else {
@@ -172,75 +224,94 @@ impl Walk {
                 self.cluster.jump(by - i64::try_from(most).unwrap_or(0));
                 Ok(())
             }
+            _ => self.cluster.forget_history(),
         }
     }
 
     /// What people do.
     async fn use_it(&mut self) -> Result<()> {
-        let pods = self.names("pods").await?;
         if self.scale == Scale::PodsAndKubelets {
-            return self.use_pods(pods).await;
+            return match self.rng.below(7) {
+                0..4 => self.make_pod().await,
+                _ => self.delete_pod().await,
+            };
         }
-        let deployments = self.names("deployments").await?;
-        let name = |made: u64, kind: &str| format!("{kind}-{made}");
         match self.rng.below(58) {
-            0..24 if (pods.len() as u64) < PODS_LIMIT => {
-                self.made += 1;
-                let pod = objects::pod(&name(self.made, "pod"), &mut self.rng);
-                self.cluster.apply(&pod).await
-            }
-            24..30 if deployments.len() < 3 => {
-                self.made += 1;
-                let (name, replicas) = (name(self.made, "web"), self.rng.below(5));
-                let deployment = objects::deployment(&name, replicas, self.made, &mut self.rng);
-                self.cluster.apply(&deployment).await
-            }
-            30..33 => {
-                self.made += 1;
-                let job = objects::job(&name(self.made, "job"), &mut self.rng);
-                self.cluster.apply(&job).await
-            }
-            33..42 => {
-                let Some(name) = choose(&mut self.rng, deployments) else {
-                    return Ok(());
-                };
-                let (replicas, version) = match self.rng.below(2) {
-                    0 => (Some(self.rng.below(6)), None),
-                    _ => (None, Some(self.rng.below(1000))),
-                };
-                let change = objects::change(replicas, version);
-                self.cluster
-                    .merge("deployment", "default", &name, &change)
-                    .await
-            }
-            42..44 => match choose(&mut self.rng, deployments) {
-                Some(name) => {
-                    self.cluster
-                        .delete("service", "default", &name, None)
-                        .await?;
-                    self.cluster
-                        .delete("deployment", "default", &name, None)
-                        .await
-                }
-                None => Ok(()),
-            },
-            _ => match choose(&mut self.rng, pods) {
-                Some(name) => self.cluster.delete("pod", "default", &name, None).await,
-                None => Ok(()),
-            },
+            0..22 => self.make_pod().await,
+            22..34 => self.make_workload().await,
+            34..42 => self.change_workload().await,
+            42..45 => self.delete_workload().await,
+            _ => self.delete_pod().await,
         }
     }
 
-    async fn use_pods(&mut self, pods: Vec<String>) -> Result<()> {
-        if self.rng.below(7) < 4 && (pods.len() as u64) < PODS_LIMIT {
-            self.made += 1;
-            let pod = objects::pod(&format!("pod-{}", self.made), &mut self.rng);
-            return self.cluster.apply(&pod).await;
+    async fn make_pod(&mut self) -> Result<()> {
+        if self.names("pods").await?.len() >= PODS_LIMIT {
+            return self.delete_pod().await;
         }
-        match choose(&mut self.rng, pods) {
+        self.made += 1;
+        let pod = objects::pod(&format!("pod-{}", self.made), &mut self.rng);
+        self.cluster.apply(&pod).await
+    }
+
+    async fn delete_pod(&mut self) -> Result<()> {
+        match self.choose("pods").await? {
             Some(name) => self.cluster.delete("pod", "default", &name, None).await,
             None => Ok(()),
         }
+    }
+
+    async fn make_workload(&mut self) -> Result<()> {
+        let workload = self.kind_of_workload(WORKLOADS);
+        if self.names(workload.kind).await?.len() >= workload.limit {
+            return Ok(());
+        }
+        self.made += 1;
+        let name = format!("{}-{}", workload.name, self.made);
+        let objects = objects::workload(workload.kind, &name, &mut self.rng);
+        self.cluster.apply(&objects).await
+    }
+
+    /// Of those whose pods stay.
+    async fn change_workload(&mut self) -> Result<()> {
+        let workload = self.kind_of_workload(&WORKLOADS[..3]);
+        let Some(name) = self.choose(workload.kind).await? else {
+            return Ok(());
+        };
+        let (replicas, version) = match self.rng.below(2) {
+            0 if workload.is_scaled => (Some(self.rng.below(6)), None),
+            _ => (None, Some(self.rng.below(1000))),
+        };
+        let change = objects::change(replicas, version);
+        self.cluster
+            .merge(workload.kind, "default", &name, &change)
+            .await
+    }
+
+    async fn delete_workload(&mut self) -> Result<()> {
+        let workload = self.kind_of_workload(WORKLOADS);
+        let Some(name) = self.choose(workload.kind).await? else {
+            return Ok(());
+        };
+        if workload.is_scaled {
+            self.cluster
+                .delete("service", "default", &name, None)
+                .await?;
+        }
+        self.cluster
+            .delete(workload.kind, "default", &name, None)
+            .await
+    }
+
+    fn kind_of_workload(&mut self, from: &'static [Workload]) -> &'static Workload {
+        let all: u64 = from.iter().map(|workload| workload.share).sum();
+        let mut drawn = self.rng.below(all);
+        let chosen = from.iter().find(|workload| {
+            let is_chosen = drawn < workload.share;
+            drawn = drawn.saturating_sub(workload.share);
+            is_chosen
+        });
+        chosen.unwrap_or(&from[0])
     }
 
     async fn break_nodes(&mut self) -> Result<()> {
@@ -299,8 +370,14 @@ impl Walk {
         Ok(())
     }
 
+    /// What would go on for ever ends, too.
     async fn mend_all(&mut self) -> Result<()> {
         self.cluster.set_weather(Weather::default());
+        for name in self.names("cronjobs").await? {
+            self.cluster
+                .merge("cronjobs", "default", &name, "spec: {suspend: true}")
+                .await?;
+        }
         for node in self.cluster.kubelets(false) {
             self.cluster.start_kubelet(&node)?;
         }
@@ -310,6 +387,11 @@ impl Walk {
     async fn pause(&mut self, most_seconds: u64) {
         let pause = Duration::from_millis(self.rng.below(1000 * most_seconds));
         self.cluster.tick(pause).await;
+    }
+
+    async fn choose(&mut self, kind: &str) -> Result<Option<String>> {
+        let names = self.names(kind).await?;
+        Ok(choose(&mut self.rng, names))
     }
 
     async fn names(&self, kind: &str) -> Result<Vec<String>> {

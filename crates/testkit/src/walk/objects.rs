@@ -2,20 +2,91 @@
 
 use base::Rng;
 
-/// A Deployment with a Service in front of it.
-pub(super) fn deployment(name: &str, replicas: u64, version: u64, rng: &mut Rng) -> String {
+const STAYS: &str = "trap 'exit 0' TERM; sleep infinity";
+
+/// A workload of a kind, and the Service of one that has one.
+pub(super) fn workload(kind: &str, name: &str, rng: &mut Rng) -> String {
+    match kind {
+        "deployments" => deployment(name, rng),
+        "statefulsets" => stateful_set(name, rng),
+        "daemonsets" => daemon_set(name, rng),
+        "cronjobs" => cron_job(name, rng),
+        _ => document("batch/v1", "Job", name, &job_spec("", name, rng)),
+    }
+}
+
+fn document(version: &str, kind: &str, name: &str, spec: &str) -> String {
+    format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+}
+
+/// Of a workload whose pods stay.
+fn stays_spec(name: &str, rng: &mut Rng) -> String {
+    format!(
+        "  selector: {{matchLabels: {{app: {name}}}}}\n{}",
+        template("  ", name, rng.below(1000), STAYS, "Always")
+    )
+}
+
+fn service(name: &str, more: &str) -> String {
+    let spec = format!("  selector: {{app: {name}}}\n  ports: [{{port: 80}}]\n{more}");
+    format!("---\n{}", document("v1", "Service", name, &spec))
+}
+
+fn deployment(name: &str, rng: &mut Rng) -> String {
+    let replicas = rng.below(5);
     let strategy = match rng.below(4) {
         0 => "{type: Recreate}",
         1 => "{rollingUpdate: {maxSurge: 2, maxUnavailable: 0}}",
         _ => "{}",
     };
-    format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  strategy: {strategy}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: {name}}}\n  ports: [{{port: 80}}]\n",
-        template(version, "trap 'exit 0' TERM; sleep infinity", "Always")
-    )
+    let more = stays_spec(name, rng);
+    let spec = format!("  replicas: {replicas}\n  strategy: {strategy}\n{more}");
+    document("apps/v1", "Deployment", name, &spec) + &service(name, "")
 }
 
-/// A Deployment's new number of replicas, or new version of its template; to be merged.
+/// In order or all at once, with a headless Service.
+fn stateful_set(name: &str, rng: &mut Rng) -> String {
+    let replicas = rng.below(4);
+    let policy = ["OrderedReady", "Parallel"][usize::from(rng.below(2) == 0)];
+    let more = stays_spec(name, rng);
+    let spec = format!(
+        "  replicas: {replicas}\n  podManagementPolicy: {policy}\n  serviceName: {name}\n{more}"
+    );
+    document("apps/v1", "StatefulSet", name, &spec) + &service(name, "  clusterIP: None\n")
+}
+
+fn daemon_set(name: &str, rng: &mut Rng) -> String {
+    let strategy = match rng.below(3) {
+        0 => "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}",
+        _ => "{}",
+    };
+    let more = stays_spec(name, rng);
+    let spec = format!("  updateStrategy: {strategy}\n{more}");
+    document("apps/v1", "DaemonSet", name, &spec)
+}
+
+/// Its Jobs take longer than its minutes when their pods wait for room or for a node.
+fn cron_job(name: &str, rng: &mut Rng) -> String {
+    let policy = ["Allow", "Forbid", "Replace"][usize::try_from(rng.below(3)).unwrap_or(0)];
+    let (minutes, kept) = (1 + rng.below(3), rng.below(3));
+    let job = job_spec("    ", name, rng);
+    let spec = format!(
+        "  schedule: '*/{minutes} * * * *'\n  concurrencyPolicy: {policy}\n  successfulJobsHistoryLimit: {kept}\n  jobTemplate:\n    spec:\n{job}"
+    );
+    document("batch/v1", "CronJob", name, &spec)
+}
+
+/// Of a Job that ends well.
+fn job_spec(indent: &str, name: &str, rng: &mut Rng) -> String {
+    let (completions, parallelism) = (1 + rng.below(4), 1 + rng.below(3));
+    let numbers = format!(
+        "{indent}  completions: {completions}\n{indent}  parallelism: {parallelism}\n{indent}  backoffLimit: 50\n"
+    );
+    let indent = format!("{indent}  ");
+    numbers + &template(&indent, name, 0, "sleep 5; exit 0", "OnFailure")
+}
+
+/// A workload's new number of replicas, or new version of its template; to be merged.
 pub(super) fn change(replicas: Option<u64>, version: Option<u64>) -> String {
     let mut spec = String::new();
     if let Some(replicas) = replicas {
@@ -30,19 +101,12 @@ pub(super) fn change(replicas: Option<u64>, version: Option<u64>) -> String {
     format!("spec:\n{spec}")
 }
 
-/// A Job that ends well.
-pub(super) fn job(name: &str, rng: &mut Rng) -> String {
-    let (completions, parallelism) = (1 + rng.below(4), 1 + rng.below(3));
-    format!(
-        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  completions: {completions}\n  parallelism: {parallelism}\n  backoffLimit: 50\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n{}",
-        template(0, "sleep 5; exit 0", "OnFailure")
-    )
-}
-
-fn template(version: u64, script: &str, policy: &str) -> String {
-    format!(
-        "    spec:\n      restartPolicy: {policy}\n      automountServiceAccountToken: false\n      terminationGracePeriodSeconds: 5\n      containers:\n      - name: app\n        image: busybox\n        command: [sh, -c, \"{script}\"]\n        env: [{{name: VERSION, value: '{version}'}}]\n        resources: {{requests: {{cpu: 100m, memory: 64Mi}}}}\n"
-    )
+fn template(indent: &str, app: &str, version: u64, script: &str, policy: &str) -> String {
+    let lines = format!(
+        "template:\n  metadata: {{labels: {{app: {app}}}}}\n  spec:\n    restartPolicy: {policy}\n    automountServiceAccountToken: false\n    terminationGracePeriodSeconds: 5\n    containers:\n    - name: app\n      image: busybox\n      command: [sh, -c, \"{script}\"]\n      env: [{{name: VERSION, value: '{version}'}}]\n      resources: {{requests: {{cpu: 100m, memory: 64Mi}}}}\n"
+    );
+    let lines = lines.lines().map(|line| format!("{indent}{line}\n"));
+    lines.collect()
 }
 
 /// A pod of any kind.

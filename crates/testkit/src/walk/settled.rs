@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
-use schema::Dom;
 
 use crate::cluster::SimCluster;
 
@@ -84,12 +83,21 @@ pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
 /// What owners that are gone left behind: the garbage collector should have it.
 async fn left_behind(cluster: &SimCluster) -> Result<Vec<String>> {
     let mut owners = BTreeSet::new();
-    for kind in ["deployments", "replicasets", "jobs", "services"] {
+    let kinds = [
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "replicasets",
+        "cronjobs",
+        "jobs",
+        "services",
+    ];
+    for kind in kinds {
         let all = cluster.list(kind, "default").await?;
         owners.extend(all.iter().map(|owner| owner.uid().to_owned()));
     }
     let mut found = Vec::new();
-    for kind in ["pods", "replicasets", "endpointslices"] {
+    for kind in ["pods", "replicasets", "jobs", "endpointslices"] {
         for object in cluster.list(kind, "default").await? {
             let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
             let owner = api::meta::of(dom.as_ref()).controller();
@@ -132,55 +140,96 @@ async fn members(cluster: &SimCluster) -> Result<BTreeMap<String, Vec<Member>>> 
     Ok(members)
 }
 
-/// Deployments and Jobs are done as far as their pods found room; Services lead to ready pods.
+/// Workloads whose pods stay: the fields of their status that count pods, and of those the ready.
+const STAY: [(&str, [&str; 2], &str); 3] = [
+    (
+        "deployments",
+        ["replicas", "updatedReplicas"],
+        "readyReplicas",
+    ),
+    (
+        "statefulsets",
+        ["replicas", "updatedReplicas"],
+        "readyReplicas",
+    ),
+    (
+        "daemonsets",
+        ["currentNumberScheduled", "updatedNumberScheduled"],
+        "numberReady",
+    ),
+];
+
+/// Workloads are done as far as their pods found room; Services lead to ready pods.
 async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
     let members = members(cluster).await?;
     let of = |name: &str| members.get(name).map_or(&[][..], Vec::as_slice);
     let mut found = Vec::new();
     let mut violation = |text: String| found.push(text);
-    for object in cluster.list("deployments", "default").await? {
-        let dom: Dom = object.parse().map_err(|error| anyhow!("{error}"))?.clone();
-        let (deployment, name) = (dom.as_ref(), object.name());
-        let pods = of(name);
-        let number = |part: &str, field: &str| {
-            let part = deployment.get(part);
-            part.and_then(|part| part.int(field)).unwrap_or(0)
-        };
-        let wanted = number("spec", "replicas");
-        let room = pods.iter().all(|pod| pod.has_node);
-        let ready = i64::try_from(pods.iter().filter(|pod| pod.is_ready).count()).unwrap_or(0);
-        let generation = deployment.get("metadata").and_then(|m| m.int("generation"));
-        if generation.unwrap_or(0) != number("status", "observedGeneration") {
-            violation(format!(
-                "deployment {name}: its newest generation was not seen"
-            ));
-        }
-        if number("status", "readyReplicas") != ready {
-            violation(format!(
-                "deployment {name}: {ready} pods are ready, which its status does not say"
-            ));
-        }
-        if room {
-            let counts = [
-                i64::try_from(pods.len()).unwrap_or(0),
-                ready,
-                number("status", "replicas"),
-                number("status", "updatedReplicas"),
-            ];
-            if counts != [wanted; 4] {
+    let nodes = i64::try_from(cluster.kubelets(true).len())?;
+    for (kind, counts, count_of_ready) in STAY {
+        for object in cluster.list(kind, "default").await? {
+            let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+            let (workload, name) = (dom.as_ref(), object.name());
+            let pods = of(name);
+            let number = |part: &str, field: &str| {
+                let part = workload.get(part);
+                part.and_then(|part| part.int(field)).unwrap_or(0)
+            };
+            let wanted = match kind {
+                "daemonsets" => nodes,
+                _ => number("spec", "replicas"),
+            };
+            let ready = i64::try_from(pods.iter().filter(|pod| pod.is_ready).count())?;
+            if number("metadata", "generation") != number("status", "observedGeneration") {
+                violation(format!("{kind} {name}: its newest generation was not seen"));
+            }
+            if number("status", count_of_ready) != ready {
                 violation(format!(
-                    "deployment {name}: {wanted} wanted; pods, ready, replicas, updated are {counts:?}"
+                    "{kind} {name}: {ready} pods are ready, which its status does not say"
+                ));
+            }
+            let [all, updated] = counts.map(|count| number("status", count));
+            let numbers = [i64::try_from(pods.len())?, ready, all, updated];
+            if pods.iter().all(|pod| pod.has_node) && numbers != [wanted; 4] {
+                violation(format!(
+                    "{kind} {name}: {wanted} wanted; pods, ready, all, updated are {numbers:?}"
                 ));
             }
         }
     }
+    let mut complete_of: BTreeMap<String, i64> = BTreeMap::new();
     for object in cluster.list("jobs", "default").await? {
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
-        let name = object.name();
-        let complete = api::meta::condition(dom.as_ref(), "Complete");
+        let (job, name) = (dom.as_ref(), object.name());
+        let complete = api::meta::condition(job, "Complete");
         let complete = complete.is_some_and(|complete| complete.str("status") == "True");
-        if !complete && of(name).iter().all(|pod| pod.has_node) {
+        let labels = job.at(&["spec", "template", "metadata", "labels"]);
+        let app = labels.map_or("", |labels| labels.str("app"));
+        if complete {
+            *complete_of.entry(app.to_owned()).or_default() += 1;
+        } else if of(app).iter().all(|pod| pod.has_node) {
             violation(format!("job {name} is not complete"));
+        }
+    }
+    for object in cluster.list("cronjobs", "default").await? {
+        let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
+        let (cron_job, name) = (dom.as_ref(), object.name());
+        let kept = cron_job
+            .get("spec")
+            .and_then(|spec| spec.int("successfulJobsHistoryLimit"));
+        let complete = complete_of.get(name).copied().unwrap_or(0);
+        if kept.is_none_or(|kept| complete > kept) {
+            violation(format!(
+                "cronjob {name}: {complete} complete Jobs, to be kept are {kept:?}"
+            ));
+        }
+        let active = cron_job
+            .get("status")
+            .map_or(0, |status| status.items("active").count());
+        if active > 0 && of(name).iter().all(|pod| pod.has_node) {
+            violation(format!(
+                "cronjob {name}: {active} Jobs are active, but nothing runs"
+            ));
         }
     }
     let mut leads: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -201,7 +250,7 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
     }
     for object in cluster.list("services", "default").await? {
         let name = object.name();
-        if !name.starts_with("web-") {
+        if name == "kubernetes" {
             continue;
         }
         let ready = of(name).iter().filter(|pod| pod.is_ready);
