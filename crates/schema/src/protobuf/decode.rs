@@ -230,17 +230,12 @@ impl Decoder<'_> {
         }
         match self.dom.value(value) {
             Value::Null => field.omit_zero(),
-            Value::Bool(bit) => field.omit_empty() && !bit,
-            Value::Int(n) => {
-                field.omit_empty()
-                    && n == 0
-                    && !matches!(
-                        self.table.shape(field.shape()),
-                        Shape::Leaf(Leaf::IntOrString)
-                    )
-            }
-            Value::Float(f) => field.omit_empty() && f == 0.0,
-            Value::Str(text) => field.omit_empty() && text.is_empty(),
+            // No struct is left out, also one that is written as an empty text.
+            _ if !field.omit_empty() || !self.table.shape(field.shape()).can_be_empty() => false,
+            Value::Bool(bit) => !bit,
+            Value::Int(number) => number == 0,
+            Value::Float(number) => number == 0.0,
+            Value::Str(text) => text.is_empty(),
             Value::List | Value::Map => false,
         }
     }

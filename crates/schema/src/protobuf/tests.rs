@@ -140,6 +140,11 @@ fn small_messages() {
         expect!["0a 01 76 12 0b 12 09 0a 00 12 05 0a 03 31 47 69"],
     );
     check(
+        "core.v1.ServicePort",
+        r#"{"port":80,"targetPort":""}"#,
+        expect!["0a 00 12 00 18 50 22 06 08 01 10 00 1a 00 28 00"],
+    );
+    check(
         "core.v1.EnvVar",
         r#"{"name":3}"#,
         expect!["field name: expected a string"],
