@@ -104,15 +104,25 @@ pub(crate) fn apply(data: &[u8]) {
         ignored: None,
     };
     let _ = schema::apply::apply(&request, Some(&stored.dom), &config, false);
-    if let Ok(once) = schema::apply::apply(&request, Some(&stored.dom), &config, true) {
+    let again = |live: &Dom| {
+        let applied = schema::apply::apply(&request, Some(live), &config, false);
+        let applied = applied.expect("who owns what was applied may apply it again");
+        whole(&applied);
+        applied
+    };
+    if let Ok(mut once) = schema::apply::apply(&request, Some(&stored.dom), &config, true) {
         whole(&once);
-        let twice = schema::apply::apply(&request, Some(&once), &config, false);
-        let twice = twice.expect("who owns what was applied may apply it again");
-        whole(&twice);
+        // Who gives up the last field leaves an object without managers, and whoever applies next
+        // takes it for one that is older than they are: upstream does the same.
+        // Source: kubernetes v1.36 apimachinery pkg/util/managedfields/internal/stripmeta.go
+        // (stripFields) and skipnonapplied.go (Apply).
+        if once.as_ref().at(&["metadata", "managedFields"]).is_none() {
+            once = again(&once);
+        }
         let stored = |dom| schema::encode_json(table, ty, dom, Dom::root(dom));
         assert_eq!(
             crate::text(&stored(&once)),
-            crate::text(&stored(&twice)),
+            crate::text(&stored(&again(&once))),
             "applied twice"
         );
     }
