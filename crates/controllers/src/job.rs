@@ -7,6 +7,8 @@ mod indexes;
 mod model;
 mod plan;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -58,14 +60,24 @@ struct Memory {
 
 pub(crate) fn start(context: Context) {
     let queue: Arc<WorkQueue<Name>> = Arc::new(WorkQueue::new());
+    let orphans: Arc<WorkQueue<Name>> = Arc::new(WorkQueue::new());
     let expectations = Arc::new(Expectations::default());
     let memory: Arc<Mutex<HashMap<Key, Memory>>> = Arc::default();
+    let of_jobs = context.informers.of("", "v1", "pods");
+    let of_jobs = of_jobs.index(BY_CONTROLLER, controller_uid).cache();
     let (add, gone, past) = (queue.clone(), expectations.clone(), memory.clone());
+    let left = orphans.clone();
     let jobs = context.informers.of("batch", "v1", "jobs");
     let jobs = jobs.on_change(move |change| {
         if change.new.is_none() {
             gone.forget(change.key());
             past.lock().remove(change.key());
+        }
+        // Its pods may have told all they will while it still counted them.
+        if let Some(uid) = gone_uid(change) {
+            for pod in of_jobs.by_index(BY_CONTROLLER, uid) {
+                left.add(Name(pod.key().clone()));
+            }
         }
         add.add(Name(change.key().clone()));
     });
@@ -75,11 +87,9 @@ pub(crate) fn start(context: Context) {
         cache: jobs.clone(),
         selector: label_selector,
     };
-    let orphans: Arc<WorkQueue<Name>> = Arc::new(WorkQueue::new());
     let (add, seen, past) = (queue.clone(), expectations.clone(), memory.clone());
     let (of_pod, left) = (owners.clone(), orphans.clone());
     let pods = context.informers.of("", "v1", "pods");
-    let pods = pods.index(BY_CONTROLLER, controller_uid);
     let pods = pods.on_change(move |change| {
         let told = of_pod.told(change);
         seen.hear(&told, change.object().uid());
@@ -114,6 +124,13 @@ pub(crate) fn start(context: Context) {
         let (all, owners) = (all.clone(), owners.clone());
         async move { all.free(&key, &owners).await }
     });
+}
+
+/// The object that is not there any more, though another may have its name.
+fn gone_uid(change: &Change) -> Option<&str> {
+    let old = change.old.as_ref()?.uid();
+    let remains = change.new.as_ref().is_some_and(|new| new.uid() == old);
+    (!remains).then_some(old)
 }
 
 /// The newest revision of the pod holds the finalizer.

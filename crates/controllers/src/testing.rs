@@ -123,6 +123,19 @@ fn target(path: &str) -> (&str, &str) {
     (part(0), part(1))
 }
 
+/// Merges; strategically only pods, the only ones of which anybody asks it.
+fn patch(resource: &str, parts: &http::request::Parts, dom: &mut Dom, patch: &Dom) {
+    let kind = parts.headers.get(http::header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != "application/strategic-merge-patch+json") {
+        schema::patch::merge(dom, patch).unwrap();
+        return;
+    }
+    assert_eq!(resource, "pods", "a strategic patch");
+    let table = schema::builtin();
+    let pod = table.kind("", "v1", "Pod").unwrap();
+    schema::patch::strategic_object(table, pod, dom, patch).unwrap();
+}
+
 impl TestApi {
     pub(crate) fn put(&self, resource: &str, json: &str) {
         let dom = Dom::parse_json(json.as_bytes()).unwrap();
@@ -201,10 +214,7 @@ impl TestApi {
                 match method {
                     Method::GET => return answer(200, dom.to_json(root)),
                     Method::PUT => dom = Dom::parse_json(body).unwrap(),
-                    _ => {
-                        let patch = Dom::parse_json(body).unwrap();
-                        schema::patch::merge(&mut dom, &patch).unwrap();
-                    }
+                    _ => patch(resource, parts, &mut dom, &Dom::parse_json(body).unwrap()),
                 }
                 answer(200, state.put(resource, dom))
             }
