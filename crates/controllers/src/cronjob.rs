@@ -4,6 +4,8 @@
 //! Source: kubernetes v1.36.3 pkg/controller/cronjob/cronjob_controllerv2.go.
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -369,12 +371,10 @@ impl CronJobs {
             if children.iter().any(|child| child.uid == uid) {
                 continue;
             }
-            if self
-                .api("jobs", &owner.namespace)
-                .find(&name)
-                .await?
-                .is_none()
-            {
+            // A Job's name says which time it is for, so that after one that others deleted, or a clock
+            // that was set back, another may have it.
+            let named = self.api("jobs", &owner.namespace).find(&name).await?;
+            if named.is_none_or(|job| job.uid() != uid) {
                 let text = format!("Active job went missing: {name}");
                 self.control.normal(owner, "MissingJob", text);
                 state.drop(&uid);
