@@ -10,6 +10,9 @@ use std::fmt::Write;
 use super::scalar::{Scalar, is_base60, resolve};
 use crate::dom::{Dom, Node, Value};
 
+/// A longer key is marked as one, with its value on the next line.
+const SIMPLE_KEY_BYTES: usize = 128;
+
 /// What is left to write.
 enum Step {
     /// An item of a list at an indentation; the flag says that the line has begun.
@@ -41,7 +44,20 @@ pub(super) fn emit(dom: &Dom, top: Node) -> String {
                 if !begun {
                     spaces(&mut out, indent);
                 }
-                key(dom.key(node), &mut out);
+                let name = dom.key(node);
+                if !is_simple_key(name) {
+                    out.push_str("? ");
+                    string(name, indent, &mut out);
+                    out.push('\n');
+                    spaces(&mut out, indent);
+                    out.push_str(": ");
+                    if !begin(dom, node, indent + 2, true, &mut steps) {
+                        scalar(dom, node, indent, &mut out);
+                        out.push('\n');
+                    }
+                    continue;
+                }
+                quote_if_needed(name, &mut out);
                 out.push(':');
                 let inner = match dom.value(node) {
                     Value::List => indent,
@@ -190,8 +206,9 @@ fn string(text: &str, indent: usize, out: &mut String) {
     quote_if_needed(text, out);
 }
 
-fn key(text: &str, out: &mut String) {
-    quote_if_needed(text, out);
+/// May the key stand before its colon on one line? Readers look so far, and no further, for one.
+fn is_simple_key(text: &str) -> bool {
+    text.len() <= SIMPLE_KEY_BYTES && !text.contains('\n')
 }
 
 fn quote_if_needed(text: &str, out: &mut String) {
