@@ -123,17 +123,21 @@ fn target(path: &str) -> (&str, &str) {
     (part(0), part(1))
 }
 
-/// Merges; strategically only pods, the only ones of which anybody asks it.
+/// Merges; strategically only core kinds, the only ones of which anybody asks it.
 fn patch(resource: &str, parts: &http::request::Parts, dom: &mut Dom, patch: &Dom) {
-    let kind = parts.headers.get(http::header::CONTENT_TYPE);
-    if kind.is_none_or(|kind| kind != "application/strategic-merge-patch+json") {
+    let how = parts.headers.get(http::header::CONTENT_TYPE);
+    if how.is_none_or(|how| how != "application/strategic-merge-patch+json") {
         schema::patch::merge(dom, patch).unwrap();
         return;
     }
-    assert_eq!(resource, "pods", "a strategic patch");
+    let kind = match resource {
+        "nodes" => "Node",
+        "pods" => "Pod",
+        other => panic!("a strategic patch of {other}"),
+    };
     let table = schema::builtin();
-    let pod = table.kind("", "v1", "Pod").unwrap();
-    schema::patch::strategic_object(table, pod, dom, patch).unwrap();
+    let ty = table.kind("", "v1", kind).unwrap();
+    schema::patch::strategic_object(table, ty, dom, patch).unwrap();
 }
 
 impl TestApi {

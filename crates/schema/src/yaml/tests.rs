@@ -248,7 +248,9 @@ fn keys_that_are_no_simple_ones() {
     let json = format!(
         r#"{{"{long}":{{"a":1,"b":{{"c":2}}}},"{simple}":0,"l":[{{"{long}":[1,{{"d":3}}]}}],"n":{{"{long}":[]}},"x\ny":1}}"#
     );
-    check_out(&json, expect![[r#"
+    check_out(
+        &json,
+        expect![[r#"
         kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk: 0
         ? kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
         : a: 1
@@ -265,7 +267,8 @@ fn keys_that_are_no_simple_ones() {
           x
           y
         : 1
-    "#]]);
+    "#]],
+    );
 }
 
 proptest! {
