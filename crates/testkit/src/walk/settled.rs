@@ -65,7 +65,10 @@ pub(super) async fn unsettled(cluster: &SimCluster) -> Result<Vec<String>> {
             _ => violation(format!("phase {phase} (policy {policy}), runs {running:?}")),
         }
     }
-    found.extend(unsettled_workloads(cluster).await?);
+    let members = members(cluster).await?;
+    found.extend(unsettled_workloads(cluster, &members).await?);
+    found.extend(unsettled_jobs(cluster, &members).await?);
+    found.extend(unsettled_services(cluster, &members).await?);
     found.extend(left_behind(cluster).await?);
     for node in cluster.kubelets(true) {
         let Some(runtime) = cluster.runtime(&node) else {
@@ -117,8 +120,20 @@ struct Member {
     is_ready: bool,
 }
 
-async fn members(cluster: &SimCluster) -> Result<BTreeMap<String, Vec<Member>>> {
-    let mut members: BTreeMap<String, Vec<Member>> = BTreeMap::new();
+/// Pods of workloads, by their label `app`.
+#[derive(Default)]
+struct Members {
+    by_app: BTreeMap<String, Vec<Member>>,
+}
+
+impl Members {
+    fn of(&self, app: &str) -> &[Member] {
+        self.by_app.get(app).map_or(&[], Vec::as_slice)
+    }
+}
+
+async fn members(cluster: &SimCluster) -> Result<Members> {
+    let mut members = Members::default();
     for object in cluster.list("pods", "default").await? {
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
         let pod = dom.as_ref();
@@ -129,13 +144,17 @@ async fn members(cluster: &SimCluster) -> Result<BTreeMap<String, Vec<Member>>> 
         }
         let status = pod.get("status");
         let addresses = status.into_iter().flat_map(|status| status.items("podIPs"));
-        members.entry(app.to_owned()).or_default().push(Member {
-            addresses: addresses.map(|ip| ip.str("ip").to_owned()).collect(),
-            has_node: pod
-                .get("spec")
-                .is_some_and(|s| !s.str("nodeName").is_empty()),
-            is_ready: api::pod::is_ready(pod),
-        });
+        members
+            .by_app
+            .entry(app.to_owned())
+            .or_default()
+            .push(Member {
+                addresses: addresses.map(|ip| ip.str("ip").to_owned()).collect(),
+                has_node: pod
+                    .get("spec")
+                    .is_some_and(|s| !s.str("nodeName").is_empty()),
+                is_ready: api::pod::is_ready(pod),
+            });
     }
     Ok(members)
 }
@@ -159,10 +178,8 @@ const STAY: [(&str, [&str; 2], &str); 3] = [
     ),
 ];
 
-/// Workloads are done as far as their pods found room; Services lead to ready pods.
-async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
-    let members = members(cluster).await?;
-    let of = |name: &str| members.get(name).map_or(&[][..], Vec::as_slice);
+/// Those whose pods stay are done as far as their pods found room.
+async fn unsettled_workloads(cluster: &SimCluster, members: &Members) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut violation = |text: String| found.push(text);
     let nodes = i64::try_from(cluster.kubelets(true).len())?;
@@ -170,7 +187,7 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
         for object in cluster.list(kind, "default").await? {
             let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
             let (workload, name) = (dom.as_ref(), object.name());
-            let pods = of(name);
+            let pods = members.of(name);
             let number = |part: &str, field: &str| {
                 let part = workload.get(part);
                 part.and_then(|part| part.int(field)).unwrap_or(0)
@@ -197,6 +214,14 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
             }
         }
     }
+    Ok(found)
+}
+
+/// Jobs are done as far as their pods found room; CronJobs, which are suspended by now, keep no
+/// more of them than they should.
+async fn unsettled_jobs(cluster: &SimCluster, members: &Members) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut violation = |text: String| found.push(text);
     let mut complete_of: BTreeMap<String, i64> = BTreeMap::new();
     for object in cluster.list("jobs", "default").await? {
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
@@ -207,7 +232,7 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
         let app = labels.map_or("", |labels| labels.str("app"));
         if complete {
             *complete_of.entry(app.to_owned()).or_default() += 1;
-        } else if of(app).iter().all(|pod| pod.has_node) {
+        } else if members.of(app).iter().all(|pod| pod.has_node) {
             violation(format!("job {name} is not complete"));
         }
     }
@@ -226,12 +251,19 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
         let active = cron_job
             .get("status")
             .map_or(0, |status| status.items("active").count());
-        if active > 0 && of(name).iter().all(|pod| pod.has_node) {
+        if active > 0 && members.of(name).iter().all(|pod| pod.has_node) {
             violation(format!(
                 "cronjob {name}: {active} Jobs are active, but nothing runs"
             ));
         }
     }
+    Ok(found)
+}
+
+/// Services lead to exactly what is ready.
+async fn unsettled_services(cluster: &SimCluster, members: &Members) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut violation = |text: String| found.push(text);
     let mut leads: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for object in cluster.list("endpointslices", "default").await? {
         let dom = object.parse().map_err(|error| anyhow!("{error}"))?;
@@ -253,7 +285,7 @@ async fn unsettled_workloads(cluster: &SimCluster) -> Result<Vec<String>> {
         if name == "kubernetes" {
             continue;
         }
-        let ready = of(name).iter().filter(|pod| pod.is_ready);
+        let ready = members.of(name).iter().filter(|pod| pod.is_ready);
         let ready: BTreeSet<String> = ready.flat_map(|pod| pod.addresses.clone()).collect();
         let leads = leads.remove(name).unwrap_or_default();
         if leads != ready {
