@@ -102,3 +102,19 @@ pub(super) fn with_named_fields<'t>(table: &'t Table, place: Place<'t>, set: &Se
     }
     out
 }
+
+/// Makes the keys of every item members: an item that stays without them would be another.
+pub(super) fn with_keys(set: &Set) -> Set {
+    let children = set.children.iter().map(|(element, child)| {
+        let mut child = with_keys(child);
+        if let Element::Key(keys) = element {
+            let names = keys.iter().map(|(name, _)| Element::Field(name.clone()));
+            child.members.extend(names);
+        }
+        (element.clone(), child)
+    });
+    Set {
+        members: set.members.clone(),
+        children: children.collect(),
+    }
+}

@@ -11,7 +11,7 @@ use super::fields::{fields, misfit};
 use super::managers::{self, Manager, Operation};
 use super::merge::merge;
 use super::place::Place;
-use super::remove::{remove, with_named_fields};
+use super::remove::{remove, with_keys, with_named_fields};
 use super::set::Set;
 use super::{ApplyError, Conflict};
 use crate::dom::{Dom, Node, Ref, Value};
@@ -379,8 +379,8 @@ fn prune(request: &Request<'_>, merged: Dom, known: &[Manager], last: &Set) -> D
         .iter()
         .fold(Set::default(), |all, manager| all.union(&manager.fields));
     let merged_fields = all(&merged);
-    // Back comes what someone owns …
-    let keep = all(&pruned).union(&named(&owned));
+    // Back comes what someone owns, with the keys of items, which nobody need own …
+    let keep = all(&pruned).union(&with_keys(&named(&owned)));
     let pruned = remove(table, place, &merged, &merged_fields.difference(&keep));
     // … and what hung on removed items without having been applied.
     let gone = merged_fields.difference(&all(&pruned)).intersection(&last);

@@ -295,7 +295,9 @@ impl Encoder<'_> {
             }
             Leaf::Raw | Leaf::Fields | Leaf::Json => {
                 if let Some(value) = value {
-                    put_bytes(out, 1, &self.dom.to_json(value));
+                    let mut json = Vec::new();
+                    self.dom.write_raw(value, &mut json);
+                    put_bytes(out, 1, &json);
                 }
                 Ok(())
             }

@@ -145,6 +145,11 @@ fn small_messages() {
         expect!["0a 00 12 00 18 50 22 06 08 01 10 00 1a 00 28 00"],
     );
     check(
+        "meta.v1.ManagedFieldsEntry",
+        r#"{"fieldsV1":{"a":1e-999}}"#,
+        expect!["0a 00 12 00 1a 00 32 00 3a 0e 0a 0c 7b 22 61 22 3a 31 65 2d 39 39 39 7d 42 00"],
+    );
+    check(
         "core.v1.EnvVar",
         r#"{"name":3}"#,
         expect!["field name: expected a string"],
