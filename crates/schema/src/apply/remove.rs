@@ -105,16 +105,19 @@ pub(super) fn with_named_fields<'t>(table: &'t Table, place: Place<'t>, set: &Se
 
 /// Makes the keys of every item members: an item that stays without them would be another.
 pub(super) fn with_keys(set: &Set) -> Set {
-    let children = set.children.iter().map(|(element, child)| {
-        let mut child = with_keys(child);
+    let mut out = Set {
+        members: set.members.clone(),
+        ..Set::default()
+    };
+    for (element, child) in &set.children {
+        out.children.insert(element.clone(), with_keys(child));
+    }
+    for element in set.members.iter().chain(set.children.keys()) {
         if let Element::Key(keys) = element {
             let names = keys.iter().map(|(name, _)| Element::Field(name.clone()));
-            child.members.extend(names);
+            let item = out.children.entry(element.clone()).or_default();
+            item.members.extend(names);
         }
-        (element.clone(), child)
-    });
-    Set {
-        members: set.members.clone(),
-        children: children.collect(),
     }
+    out
 }

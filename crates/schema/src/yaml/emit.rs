@@ -86,10 +86,8 @@ fn begin(dom: &Dom, node: Node, indent: usize, begun: bool, steps: &mut Vec<Step
     match dom.value(node) {
         Value::List => steps.extend(dom.items(node).map(|n| Step::Item(n, indent, false))),
         Value::Map => {
-            let mut entries: Vec<_> = dom.entries(node).collect();
-            entries.sort_by(|a, b| compare(a.0, b.0));
             steps.extend(
-                entries
+                sorted(dom.entries(node).collect())
                     .into_iter()
                     .map(|(_, n)| Step::Entry(n, indent, false)),
             );
@@ -276,6 +274,26 @@ fn double_quoted(text: &str, out: &mut String) {
         }
     }
     out.push('"');
+}
+
+/// By [`compare`], which is no total order, as Go's is none: keys of digits, letters and other
+/// characters may go round in a circle. The standard library's sort panics then, merging does not.
+fn sorted<T>(mut entries: Vec<(&str, T)>) -> Vec<(&str, T)> {
+    if entries.len() < 2 {
+        return entries;
+    }
+    let right = entries.split_off(entries.len() / 2);
+    let mut merged = Vec::with_capacity(entries.len() + right.len());
+    let mut left = sorted(entries).into_iter().peekable();
+    let mut right = sorted(right).into_iter().peekable();
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        match compare(a.0, b.0) {
+            Ordering::Greater => merged.extend(right.next()),
+            _ => merged.extend(left.next()),
+        }
+    }
+    merged.extend(left.chain(right));
+    merged
 }
 
 /// Go's order of keys: letters after other characters, runs of digits by value.
