@@ -259,3 +259,8 @@ pub(crate) fn start(controller: &str, context: Context) -> Shutdown {
     context.informers.start();
     context.shutdown
 }
+
+/// Lets everything happen that does within five seconds, of which none is real: time is paused.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+}

@@ -1,9 +1,7 @@
 //! Active Jobs that are others than they were.
 
-use std::time::Duration;
-
 use crate::PodRanges;
-use crate::testing::TestApi;
+use crate::testing::{TestApi, settle};
 
 /// It was deleted and made anew, for the same time and so with the same name.
 #[tokio::test(start_paused = true)]
@@ -23,7 +21,7 @@ async fn a_job_that_another_took_the_place_of_is_not_active() {
             "status":{"conditions":[{"type":"Complete","status":"True"}]}}"#,
     );
     let shutdown = api.start("cronjob-controller", PodRanges::default());
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    settle().await;
     assert_eq!(
         api.asked(),
         ["PUT cronjobs often", "POST events"],

@@ -1,17 +1,11 @@
 //! What Jobs that are gone hold on to.
 
-use std::time::Duration;
-
 use crate::PodRanges;
-use crate::testing::TestApi;
+use crate::testing::{TestApi, settle};
 
 const POD: &str = r#"{"metadata":{"namespace":"default","name":"once-1","uid":"p",
     "labels":{"app":"once"},"finalizers":["batch.kubernetes.io/job-tracking"],"ownerReferences":[
     {"apiVersion":"batch/v1","kind":"Job","name":"once","uid":"j","controller":true}]}}"#;
-
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(5)).await;
-}
 
 /// The pod's own last event is there before the Job's: it says nothing of whose the pod is then.
 #[tokio::test(start_paused = true)]

@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use crate::PodRanges;
-use crate::testing::TestApi;
+use crate::testing::{TestApi, settle};
 
 /// A second, as [`crate::endpoint::slice_sync`] waits after others' changes.
 const PAUSE: Duration = Duration::from_secs(1);
-
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(5)).await;
-}
 
 fn world() -> TestApi {
     let api = TestApi::default();
