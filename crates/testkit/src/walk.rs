@@ -37,6 +37,8 @@ struct Workload {
     kind: &'static str,
     /// What its objects' names begin with.
     name: &'static str,
+    /// The object, and its Service if it has one, as YAML.
+    make: fn(&str, &mut Rng) -> String,
     /// How often it is chosen, compared to the others.
     share: u64,
     /// How many there are at a time.
@@ -50,6 +52,7 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         kind: "deployments",
         name: "web",
+        make: objects::deployment,
         share: 6,
         limit: 3,
         is_scaled: true,
@@ -57,6 +60,7 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         kind: "statefulsets",
         name: "set",
+        make: objects::stateful_set,
         share: 3,
         limit: 2,
         is_scaled: true,
@@ -64,6 +68,7 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         kind: "daemonsets",
         name: "each",
+        make: objects::daemon_set,
         share: 1,
         limit: 1,
         is_scaled: false,
@@ -71,6 +76,7 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         kind: "cronjobs",
         name: "cron",
+        make: objects::cron_job,
         share: 1,
         limit: 2,
         is_scaled: false,
@@ -78,6 +84,7 @@ const WORKLOADS: &[Workload] = &[
     Workload {
         kind: "jobs",
         name: "job",
+        make: objects::job,
         share: 3,
         limit: 20,
         is_scaled: false,
@@ -268,7 +275,7 @@ impl Walk {
         }
         self.made += 1;
         let name = format!("{}-{}", workload.name, self.made);
-        let objects = objects::workload(workload.kind, &name, &mut self.rng);
+        let objects = (workload.make)(&name, &mut self.rng);
         self.cluster.apply(&objects).await
     }
 

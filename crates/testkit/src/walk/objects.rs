@@ -4,17 +4,6 @@ use base::Rng;
 
 const STAYS: &str = "trap 'exit 0' TERM; sleep infinity";
 
-/// A workload of a kind, and the Service of one that has one.
-pub(super) fn workload(kind: &str, name: &str, rng: &mut Rng) -> String {
-    match kind {
-        "deployments" => deployment(name, rng),
-        "statefulsets" => stateful_set(name, rng),
-        "daemonsets" => daemon_set(name, rng),
-        "cronjobs" => cron_job(name, rng),
-        _ => document("batch/v1", "Job", name, &job_spec("", name, rng)),
-    }
-}
-
 fn document(version: &str, kind: &str, name: &str, spec: &str) -> String {
     format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{spec}")
 }
@@ -32,7 +21,8 @@ fn service(name: &str, more: &str) -> String {
     format!("---\n{}", document("v1", "Service", name, &spec))
 }
 
-fn deployment(name: &str, rng: &mut Rng) -> String {
+/// With a Service in front of it.
+pub(super) fn deployment(name: &str, rng: &mut Rng) -> String {
     let replicas = rng.below(5);
     let strategy = match rng.below(4) {
         0 => "{type: Recreate}",
@@ -45,7 +35,7 @@ fn deployment(name: &str, rng: &mut Rng) -> String {
 }
 
 /// In order or all at once, with a headless Service.
-fn stateful_set(name: &str, rng: &mut Rng) -> String {
+pub(super) fn stateful_set(name: &str, rng: &mut Rng) -> String {
     let replicas = rng.below(4);
     let policy = ["OrderedReady", "Parallel"][usize::from(rng.below(2) == 0)];
     let more = stays_spec(name, rng);
@@ -55,7 +45,8 @@ fn stateful_set(name: &str, rng: &mut Rng) -> String {
     document("apps/v1", "StatefulSet", name, &spec) + &service(name, "  clusterIP: None\n")
 }
 
-fn daemon_set(name: &str, rng: &mut Rng) -> String {
+/// A pod on each node.
+pub(super) fn daemon_set(name: &str, rng: &mut Rng) -> String {
     let strategy = match rng.below(3) {
         0 => "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}",
         _ => "{}",
@@ -66,7 +57,7 @@ fn daemon_set(name: &str, rng: &mut Rng) -> String {
 }
 
 /// Its Jobs take longer than its minutes when their pods wait for room or for a node.
-fn cron_job(name: &str, rng: &mut Rng) -> String {
+pub(super) fn cron_job(name: &str, rng: &mut Rng) -> String {
     let policy = ["Allow", "Forbid", "Replace"][usize::try_from(rng.below(3)).unwrap_or(0)];
     let (minutes, kept) = (1 + rng.below(3), rng.below(3));
     let job = job_spec("    ", name, rng);
@@ -76,7 +67,11 @@ fn cron_job(name: &str, rng: &mut Rng) -> String {
     document("batch/v1", "CronJob", name, &spec)
 }
 
-/// Of a Job that ends well.
+/// One that ends well.
+pub(super) fn job(name: &str, rng: &mut Rng) -> String {
+    document("batch/v1", "Job", name, &job_spec("", name, rng))
+}
+
 fn job_spec(indent: &str, name: &str, rng: &mut Rng) -> String {
     let (completions, parallelism) = (1 + rng.below(4), 1 + rng.below(3));
     let numbers = format!(
