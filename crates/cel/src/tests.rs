@@ -337,3 +337,36 @@ fn long_work_runs_out() {
         .unwrap_err();
     assert!(error.is_exhausted());
 }
+
+/// More than twenty, in no order: only then does the standard library's sort notice, and panics.
+#[test]
+fn lists_without_an_order_are_not_sorted() {
+    let sort = |item: &dyn Fn(u64) -> String| {
+        let mut rng = 7_u64;
+        let items = (0..40).map(|_| {
+            rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            item(rng >> 33)
+        });
+        let items: Vec<String> = items.collect();
+        outcome(&format!("[{}].sort()", items.join(",")))
+    };
+    let mixed = sort(&|n| match n % 2 {
+        0 => format!("dyn({})", n % 100),
+        _ => format!("dyn(\"{}\")", n % 100),
+    });
+    let circular = sort(&|n| match n % 3 {
+        0 => "dyn(9007199254740993)".to_owned(),
+        1 => "dyn(9007199254740992)".to_owned(),
+        _ => "dyn(9007199254740992.0)".to_owned(),
+    });
+    let no_number = sort(&|n| match n % 4 {
+        0 => "0.0 / 0.0".to_owned(),
+        _ => format!("{}.5", n % 100),
+    });
+    let lists = sort(&|n| format!("[{n}]"));
+    expect![[r#"
+        error: list elements must have the same type : list(dyn)
+        error: list elements must have the same type : list(dyn)
+        [2.5,3.5,9.5,14.5,17.5,17.5,18.5,19.5,25.5,26.5,29.5,34.5,34.5,37.5,38.5,43.5,45.5,49.5,50.5,51.5,57.5,59.5,63.5,69.5,70.5,77.5,82.5,87.5,87.5,89.5,91.5,93.5,99.5,null,null,null,null,null,null,null] : list(double)
+        error: list elements must be comparable : list(list(int))"#]].assert_eq(&[mixed, circular, no_number, lists].join("\n"));
+}

@@ -92,17 +92,22 @@ fn unwrap<'a>(list: &List<'a>) -> Evaluated<'a> {
     Ok(Value::list(items))
 }
 
+/// Values of one type have a total order, without which the standard library's sort may panic;
+/// a double that is no number has none and comes last (upstream leaves it anywhere).
 fn sorted<'a>(list: &List<'a>) -> Evaluated<'a> {
+    let is_nan = |value: &Value<'_>| matches!(value, Value::Double(number) if number.is_nan());
     let mut items: Vec<Value<'a>> = list.iter().collect();
-    let mut failed = None;
-    items.sort_by(|a, b| match order(a, b) {
-        Ok(order) => order,
-        Err(error) => {
-            failed = Some(error);
-            Ordering::Equal
+    if let Some(first) = items.first() {
+        if first.order(first).is_none() && !is_nan(first) {
+            return Err(EvalError::new("list elements must be comparable"));
         }
-    });
-    failed.map_or_else(|| Ok(Value::list(items)), Err)
+        let ty = first.type_name();
+        if items.iter().any(|item| item.type_name() != ty) {
+            return Err(EvalError::new("list elements must have the same type"));
+        }
+    }
+    items.sort_by(|a, b| a.order(b).unwrap_or_else(|| is_nan(a).cmp(&is_nan(b))));
+    Ok(Value::list(items))
 }
 
 fn flat<'a>(
