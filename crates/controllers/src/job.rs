@@ -351,6 +351,10 @@ impl Jobs {
                 }
                 Ok(false) => {
                     released.insert(pod.base.uid.clone());
+                    // The event of its end, which may be long behind, is still to come.
+                    if self.is_known(&key.namespace, pod) {
+                        continue;
+                    }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -381,6 +385,12 @@ impl Jobs {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The cache holds the pod.
+    fn is_known(&self, namespace: &str, pod: &Pod) -> bool {
+        let cached = self.pods.get(&Key::new(namespace, &pod.base.name));
+        cached.is_some_and(|cached| cached.uid() == pod.base.uid)
     }
 
     async fn write(&self, key: &Key, mut dom: Dom, status: &Status) -> Result<Dom, Error> {

@@ -150,6 +150,11 @@ impl TestApi {
         self.state.lock().remove(resource, name).unwrap();
     }
 
+    pub(crate) fn object(&self, resource: &str, name: &str) -> Dom {
+        let key = (resource.to_owned(), name.to_owned());
+        self.state.lock().objects[&key].clone()
+    }
+
     pub(crate) fn names(&self, resource: &str) -> Vec<String> {
         let state = self.state.lock();
         let all = state.objects.keys().filter(|(of, _)| of == resource);
