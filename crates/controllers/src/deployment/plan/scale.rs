@@ -122,10 +122,18 @@ impl Roll<'_> {
     }
 
     /// The Deployment was resized: some set remembers another size.
+    ///
+    /// Where all old pods end first, nothing is resized in proportion. More than one set there
+    /// (one was made that the cache did not show yet when the template changed again) is for
+    /// [`Roll::recreate`] to end. Upstream's isScalingEvent says yes, its scale does nothing, and
+    /// the Deployment stays so for ever.
     pub(super) fn was_scaled(&self) -> bool {
         let wanted = self.deployment.replicas;
-        let mut active = self.sets.iter().filter(|set| set.replicas > 0);
-        active.any(|set| {
+        let active: Vec<_> = self.sets.iter().filter(|set| set.replicas > 0).collect();
+        if self.deployment.strategy == Strategy::Recreate && active.len() > 1 {
+            return false;
+        }
+        active.iter().any(|set| {
             set.count(DESIRED_REPLICAS)
                 .is_some_and(|size| size != wanted)
         })

@@ -201,6 +201,34 @@ fn recreate_waits_for_the_end_of_old_pods() {
     );
 }
 
+/// A set that was made and not seen yet is joined by another one when the template changes: who
+/// then resizes the Deployment must not keep both for ever.
+#[test]
+fn a_resize_during_a_recreation_ends_all_old_sets() {
+    let recreate = Deployment {
+        strategy: Strategy::Recreate,
+        deadline_seconds: None,
+        ..three()
+    };
+    check(
+        &recreate,
+        &["older 2/2/2 r1 d2 m2", "old 2/2/2 r2 d2 m2"],
+        expect![[r#"
+            scale older 2 → 0
+            scale old 2 → 0
+            4 replicas, 0 updated, 4 available, 0 unavailable
+            Available=True MinimumReplicasAvailable: Deployment has minimum availability."#]],
+    );
+    check(
+        &recreate,
+        &["old 2/2/2 r1 d2 m2", "new* 2/2/2 r2 d2 m2"],
+        expect![[r#"
+            scale old 2 → 0
+            4 replicas, 2 updated, 4 available, 0 unavailable
+            Available=True MinimumReplicasAvailable: Deployment has minimum availability."#]],
+    );
+}
+
 #[test]
 fn a_resize_during_an_update_keeps_the_proportions() {
     check(
