@@ -105,12 +105,14 @@ pub(super) fn place(world: &World<'_>) -> Plan {
             }
             continue;
         }
-        let mut running = Vec::new();
+        let (mut running, mut failed) = (Vec::new(), false);
         for pod in pods.into_iter().filter(|pod| !pod.deleting) {
             match pod.phase {
                 Phase::Failed | Phase::Succeeded => {
-                    let failed = pod.phase == Phase::Failed;
-                    plan.ended.push((pod.name.clone(), node.clone(), failed));
+                    let has_failed = pod.phase == Phase::Failed;
+                    failed |= has_failed;
+                    plan.ended
+                        .push((pod.name.clone(), node.clone(), has_failed));
                 }
                 _ => running.push(pod),
             }
@@ -120,7 +122,9 @@ pub(super) fn place(world: &World<'_>) -> Plan {
             plan.delete.extend(twins.map(|pod| pod.name.clone()));
             continue;
         }
-        if running.is_empty() && fit.runs {
+        // Upstream makes one also beside pods that failed and wait for their deletion: on a node
+        // that refuses them, one after the other without an end.
+        if running.is_empty() && fit.runs && !failed {
             plan.create.push(node.clone());
         }
         let (new, old): (Vec<&Pod>, Vec<&Pod>) = running.iter().partition(|pod| world.is_new(pod));
@@ -308,6 +312,42 @@ mod tests {
             +[] -[] x["p"]
             +[] -["p"] x[]
             Status { desired: 1, current: 1, misscheduled: 0, ready: 0, updated: 0, available: 0 }"#]],
+        );
+    }
+
+    /// A node that refuses pods gets the next one when the failed one may go: at once would be a
+    /// pod every few milliseconds.
+    #[test]
+    fn a_failed_pod_is_waited_for_also_by_a_surge() {
+        check(
+            "a",
+            "p@a*x",
+            1,
+            0,
+            expect![[r#"
+                +[] -[] x["p"]
+                +[] -[] x[]
+                Status { desired: 1, current: 1, misscheduled: 0, ready: 0, updated: 1, available: 0 }"#]],
+        );
+        check(
+            "a",
+            "p@a*x.",
+            1,
+            0,
+            expect![[r#"
+            +["a"] -[] x[]
+            +[] -[] x[]
+            Status { desired: 1, current: 1, misscheduled: 0, ready: 0, updated: 1, available: 0 }"#]],
+        );
+        check(
+            "a",
+            "p@ax",
+            1,
+            0,
+            expect![[r#"
+                +[] -[] x["p"]
+                +["a"] -[] x[]
+                Status { desired: 1, current: 1, misscheduled: 0, ready: 0, updated: 0, available: 0 }"#]],
         );
     }
 
