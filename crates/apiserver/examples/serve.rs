@@ -58,7 +58,9 @@ async fn main() {
         );
     }
     let shutdown = Shutdown::new();
-    let store = store::Store::open(&store::Config::new(&dir.join("state.db"))).unwrap();
+    let mut kept = store::Config::new(&dir.join("state.db"));
+    kept.marker = apiserver::marks;
+    let store = store::Store::open(&kept).unwrap();
     let key = pki::KeyPair::generate().unwrap();
     write("sa.key", key.pem());
     write("sa.pub", &key.public_pem());

@@ -25,6 +25,7 @@ pub mod fuzz;
 mod headers;
 mod health;
 mod lookup;
+mod marks;
 mod negotiate;
 mod object;
 mod openapi;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use access::{Authenticator, Authorizer, Decision};
 pub use aggregation::FrontProxy;
+pub use marks::marks;
 pub use registry::User as UserInfo;
 pub use request::RequestInfo;
 pub use server::{Config, Front, InitialObject, Server, Tokens};

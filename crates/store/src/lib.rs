@@ -11,6 +11,7 @@
 mod codec;
 mod error;
 mod log;
+mod marks;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
 #[cfg(feature = "mutants")]
@@ -24,6 +25,7 @@ mod watch;
 mod writer;
 
 pub use crate::error::{Retry, StoreError};
+pub use crate::marks::{Marker, Marks};
 pub use crate::mvcc::Mvcc;
 pub use crate::seal::{KeyFile, NoSeal, SealError, Sealer};
 pub use crate::store::{Config, Retention, Seal, Stats, Store};

@@ -53,6 +53,8 @@ pub enum Mutant {
     PageDrifts,
     /// A later put does not renew the time to live.
     OldExpiry,
+    /// A later put is passed over by who asks for what only the new value has.
+    OldMarks,
 }
 
 #[cfg(feature = "mutants")]

@@ -28,11 +28,11 @@ pub(crate) use self::stage::Stage;
 use crate::mutants::{Mutant, planted};
 use crate::mvcc::expiry::Expiry;
 use crate::record::{Entry, Record};
-use crate::{Event, KeyValue, Outcome, Revision, StoreError, Txn};
+use crate::{Event, KeyValue, Marker, Outcome, Revision, StoreError, Txn, marks};
 
 /// The core: every key, every version since the last compaction.
-#[derive(Default)]
 pub struct Mvcc {
+    marker: Marker,
     live: BTreeSet<Record>,
     /// Versions that were replaced or deleted behind the compaction point, oldest first.
     past: BTreeMap<Bytes, VecDeque<Past>>,
@@ -44,6 +44,12 @@ pub struct Mvcc {
     gaps: Vec<(u64, u64)>,
     live_bytes: usize,
     log_bytes: usize,
+}
+
+impl Default for Mvcc {
+    fn default() -> Mvcc {
+        Mvcc::at_compaction(0, marks::unknown)
+    }
 }
 
 impl fmt::Debug for Mvcc {
@@ -73,20 +79,34 @@ struct Past {
 pub(crate) type RowName = (u64, u16);
 
 impl Mvcc {
-    /// An empty store at revision 1, as etcd starts.
+    /// An empty store at revision 1, as etcd starts, whose values nobody reads.
     pub fn new() -> Mvcc {
+        Mvcc::default()
+    }
+
+    /// An empty store whose history is gone up to `compacted`.
+    pub(crate) fn at_compaction(compacted: u64, marker: Marker) -> Mvcc {
         Mvcc {
-            revision: 1,
-            ..Mvcc::default()
+            marker,
+            live: BTreeSet::new(),
+            past: BTreeMap::new(),
+            log: VecDeque::new(),
+            expiry: Expiry::default(),
+            revision: compacted.max(1),
+            compacted,
+            gaps: Vec::new(),
+            live_bytes: 0,
+            log_bytes: 0,
         }
     }
 
-    pub(crate) fn at_compaction(compacted: u64) -> Mvcc {
-        Mvcc {
-            revision: compacted.max(1),
-            compacted,
-            ..Mvcc::default()
-        }
+    /// Where changes on top of this state are collected.
+    pub(crate) fn stage(&self) -> Stage {
+        Stage::new(self.revision, self.marker)
+    }
+
+    pub(crate) fn marker(&self) -> Marker {
+        self.marker
     }
 
     /// Goes to a later revision in which nothing changed.
@@ -141,7 +161,7 @@ impl Mvcc {
     /// Evaluates and applies one transaction. `now_ms` is wall time, for times to live.
     pub fn apply(&mut self, txn: &Txn, now_ms: i64) -> Result<(Outcome, Vec<Event>), StoreError> {
         txn.check()?;
-        let mut stage = Stage::new(self.revision);
+        let mut stage = self.stage();
         let outcome = self.evaluate(&mut stage, txn, now_ms);
         let events = stage.entries().iter().map(Entry::to_event).collect();
         self.publish(stage);

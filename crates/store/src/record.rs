@@ -1,6 +1,6 @@
 //! One version of one key in one buffer.
 //!
-//! The core's unit of memory: 56 bytes in the tree, and key and value together in one allocation
+//! The core's unit of memory: 64 bytes in the tree, and key and value together in one allocation
 //! of exactly their size. Readers get slices of that buffer.
 
 use std::borrow::Borrow;
@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
-use crate::{Event, EventKind, KeyValue, Revision};
+use crate::{Event, EventKind, KeyValue, Marks, Revision};
 
 /// A version of a key. Ordered by key alone.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Record {
     buffer: Bytes,
     created: u64,
     modified: u64,
+    marks: Marks,
     key_len: u32,
     /// Position inside its revision; with `modified` the name of its row in the log.
     sub: u16,
@@ -36,6 +37,12 @@ impl Record {
             sub,
             false,
         )
+    }
+
+    /// The same with the marks of its value; a record begins with all of them.
+    pub(crate) fn marked(mut self, marks: Marks) -> Record {
+        self.marks = marks;
+        self
     }
 
     /// The end of a key.
@@ -63,6 +70,7 @@ impl Record {
             buffer,
             created,
             modified,
+            marks: Marks::ANY,
             key_len,
             sub,
             deleted,
@@ -91,6 +99,10 @@ impl Record {
 
     pub(crate) fn sub(&self) -> u16 {
         self.sub
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
     }
 
     pub(crate) fn deleted(&self) -> bool {

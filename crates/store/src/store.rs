@@ -19,7 +19,7 @@ use crate::record::Entry;
 use crate::seal::{KeyFile, NoSeal, Sealer};
 use crate::watch::{Hub, Watcher};
 use crate::writer::{Parts, Queue, Request, Writer};
-use crate::{KeyValue, Op, Outcome, Page, Range, Revision, StoreError, Txn};
+use crate::{KeyValue, Marker, Op, Outcome, Page, Range, Revision, StoreError, Txn, marks};
 
 /// Keys that a range reads under one read lock.
 const STEP: usize = 1024;
@@ -70,6 +70,8 @@ pub struct Config {
     pub checkpoint_bytes: usize,
     /// How much history is kept.
     pub retention: Retention,
+    /// Tells what values may be asked for ([`Range::having`]); by default nobody knows.
+    pub marker: Marker,
     /// Called by the writer, which waits for it, when some MiB of history were freed: whoever owns
     /// the process may give them back to the kernel.
     pub freed: fn(),
@@ -89,6 +91,7 @@ impl Config {
             ceiling_bytes: 8 << 30,
             checkpoint_bytes: checkpoint::EVERY_BYTES,
             retention: Retention::default(),
+            marker: marks::unknown,
             freed: || (),
             clock: Arc::new(base::SystemClock),
             boot_id: files::boot_id(),
@@ -160,6 +163,7 @@ impl Store {
             config.checkpoint_bytes,
             sealer,
             &config.boot_id,
+            config.marker,
         )?;
         let compacted = loaded.mvcc.compacted().0;
         let core = Core::new(loaded.mvcc);
@@ -210,7 +214,12 @@ impl Store {
     /// A store without a disk or a thread, for tests and the simulator: keys expire and history
     /// ends only when told to.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Store {
-        let core = Core::new(Mvcc::new());
+        Store::in_memory_marked(clock, marks::unknown)
+    }
+
+    /// The same with the marks that [`Config::marker`] would tell.
+    pub fn in_memory_marked(clock: Arc<dyn Clock>, marker: Marker) -> Store {
+        let core = Core::new(Mvcc::at_compaction(0, marker));
         Store {
             core,
             way: Arc::new(Way::Inline {
@@ -263,7 +272,7 @@ impl Store {
         let now_ms = clock.now().as_millisecond();
         let (outcome, stage) = {
             let view = self.core.view.read();
-            let mut stage = Stage::new(view.revision().0);
+            let mut stage = view.stage();
             (view.evaluate(&mut stage, txn, now_ms), stage)
         };
         self.core.publish(stage);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::StoreError;
+use crate::{Marks, StoreError};
 
 /// Longest key.
 pub const MAX_KEY_BYTES: usize = 4096;
@@ -269,6 +269,9 @@ pub struct Range {
     pub end: Bytes,
     /// State to read; the newest without it.
     pub at: Option<Revision>,
+    /// Passes over values that surely lack some of these, if the store knows its values' marks
+    /// ([`Config::marker`](crate::Config::marker)); of the others some lack them too.
+    pub having: Marks,
     /// Most items; 0: all.
     pub limit: usize,
     /// Whether [`Page::remaining`] is wanted (counting costs a walk over the rest).
@@ -282,6 +285,7 @@ impl Range {
             start: Bytes::copy_from_slice(prefix),
             end: Bytes::from(end_of_prefix(prefix)),
             at: None,
+            having: Marks::NONE,
             limit: 0,
             count: false,
         }
@@ -290,6 +294,12 @@ impl Range {
     /// The same, at a revision.
     pub fn at(mut self, revision: Revision) -> Range {
         self.at = Some(revision);
+        self
+    }
+
+    /// The same without values that surely lack some of these marks.
+    pub fn having(mut self, marks: Marks) -> Range {
+        self.having = marks;
         self
     }
 

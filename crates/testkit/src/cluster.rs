@@ -94,7 +94,7 @@ impl SimCluster {
     async fn start(options: Options) -> Result<Self> {
         let clock = SimClock::start();
         let shutdown = Shutdown::new();
-        let store = store::Store::in_memory(Arc::new(clock.clone()));
+        let store = store::Store::in_memory_marked(Arc::new(clock.clone()), apiserver::marks);
         let mut rng = Rng::new(options.seed);
         let trace = Trace::new(clock.clone());
         let control = ControlPlane::new(store.clone(), &options, &trace)?;

@@ -54,6 +54,7 @@ async fn serve(config: ServerConfig) -> Result<()> {
     let path = config.data_dir.join("store.db");
     let mut kept = store::Config::new(&path);
     kept.freed = give_back_memory;
+    kept.marker = apiserver::marks;
     let store = Store::open(&kept).with_context(|| format!("open the store {}", path.display()))?;
     let pair = service_account_key(&pki(certs::SERVICE_ACCOUNT, "key"))?;
     let keys = KeySet::new([pair.public().context("use the service-account key")?]);

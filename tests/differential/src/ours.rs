@@ -19,7 +19,7 @@ pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 pub(crate) async fn start() -> Result<Side> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = Shutdown::new();
-    let store = store::Store::in_memory(Arc::clone(&clock));
+    let store = store::Store::in_memory_marked(Arc::clone(&clock), apiserver::marks);
     let mut config = Config::new(store, clock, shutdown.clone());
     let pair = KeyPair::generate()?;
     let keys = KeySet::new([pair.public()?]);

@@ -15,11 +15,13 @@ use anyhow::{Context as _, Result};
 use base::{Clock as _, ManualClock, Rng};
 use bytes::Bytes;
 use jiff::Timestamp;
-use store::{Compare, Durability, Op, Range, Revision, Store, StoreError, Txn, Watcher};
+use store::{
+    Compare, Durability, KeyValue, Marks, Op, Range, Revision, Store, StoreError, Txn, Watcher,
+};
 
 use self::naive::{Change, Known, Naive};
 use crate::finding::{Finding, holds};
-use crate::power::writer::config;
+use crate::power::writer::{config, marker, term};
 
 const PREFIXES: [&[u8]; 6] = [b"", b"/a/", b"/a/b/", b"/a", b"/b/2", b"/c/"];
 /// Watchers and scans that are open at once.
@@ -96,7 +98,7 @@ impl Walk {
             options,
             folder,
             rng: Rng::new(options.seed),
-            store: Store::in_memory(Arc::clone(&clock) as Arc<dyn base::Clock>),
+            store: Store::in_memory_marked(Arc::clone(&clock) as Arc<dyn base::Clock>, marker),
             clock,
             naive: Naive::new(),
             followers: Vec::new(),
@@ -247,12 +249,16 @@ impl Walk {
         })
     }
 
-    /// A whole range, now or at a revision.
+    /// A whole range, now or at a revision, or what of it has a term.
     fn read(&mut self) -> Result<(), Finding> {
         let prefix = PREFIXES[index(self.rng.below(6))];
         let at = (self.rng.below(4) > 0).then(|| self.revision());
         let mut range = Range::prefix(prefix);
         range.at = at.map(Revision);
+        range.having = match self.rng.below(3) {
+            0 => term(self.rng.below(4) as u8),
+            _ => Marks::NONE,
+        };
         let (at, known) = match at {
             Some(at) => (at, self.naive.knows(at)),
             None => (self.naive.revision, Known::Yes),
@@ -265,7 +271,9 @@ impl Walk {
             format!("read at {at}, which is {known:?}: not refused")
         })?;
         let expected = self.naive.at(at).values().map(|version| &version.kv);
-        let expected: Vec<_> = expected.filter(|kv| kv.key.starts_with(prefix)).collect();
+        let wanted =
+            |kv: &&KeyValue| kv.key.starts_with(prefix) && marker(&kv.value).hold(range.having);
+        let expected: Vec<_> = expected.filter(wanted).collect();
         let found: Vec<_> = page.items.iter().collect();
         holds("read-at-revision", found == expected, || {
             format!("{prefix:?} at {at}: {found:?}, expected {expected:?}")

@@ -56,6 +56,7 @@ const ROWS: &[Row] = &[
     row("StuckSkips", "model", MEMORY),
     row("PageDrifts", "model", MEMORY),
     row("OldExpiry", "model", MEMORY),
+    row("OldMarks", "model", MEMORY),
 ];
 
 /// Plants them one after the other; how many were caught.

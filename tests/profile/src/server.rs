@@ -39,8 +39,9 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 impl Api {
     /// With a namespace and what pods in it need.
     pub(crate) async fn open(folder: &Path) -> Result<Api> {
-        let store =
-            Store::open(&store::Config::new(&folder.join("store.db"))).context("open the store")?;
+        let mut kept = store::Config::new(&folder.join("store.db"));
+        kept.marker = apiserver::marks;
+        let store = Store::open(&kept).context("open the store")?;
         let (shutdown, clock): (_, Arc<dyn Clock>) = (Shutdown::new(), Arc::new(SystemClock));
         let mut config = Config::new(store.clone(), clock, shutdown.clone());
         config.rng = Rng::new(1);

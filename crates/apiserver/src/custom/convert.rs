@@ -56,7 +56,8 @@ fn written(resource: &Resource, dom: &Dom) -> String {
 }
 
 impl Call {
-    fn converts(&self) -> bool {
+    /// Whether a webhook turns stored objects into what clients see.
+    pub(crate) fn converts(&self) -> bool {
         self.resource().definition.is_some() && strategy(self.resource()).is_some()
     }
 

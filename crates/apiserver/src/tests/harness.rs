@@ -26,7 +26,7 @@ impl Harness {
             .unwrap();
         let clock: Arc<dyn Clock> =
             Arc::new(ManualClock::new("2026-01-02T03:04:05Z".parse().unwrap()));
-        let store = store::Store::in_memory(Arc::clone(&clock));
+        let store = store::Store::in_memory_marked(Arc::clone(&clock), crate::marks::marks);
         let server = runtime.block_on(async {
             let mut config = Config::new(store, clock, Shutdown::new());
             change(&mut config);

@@ -86,7 +86,7 @@ impl Call {
             range.at = exact.then_some(Revision(revision));
         }
         let selection = Selection::new(self.resource(), options);
-        let everything = selection.is_everything();
+        let (everything, marks) = (selection.is_everything(), selection.marks(self));
         let limit = if options.limit == 0 {
             usize::MAX
         } else {
@@ -104,9 +104,10 @@ impl Call {
             } else {
                 PAGE.max(options.limit)
             };
-            let mut ask = range.clone();
+            let mut ask = range.clone().having(marks);
             if step != usize::MAX {
                 ask = ask.limit(step);
+                ask.count = everything;
             }
             let page = self
                 .server

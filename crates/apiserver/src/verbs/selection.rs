@@ -3,16 +3,20 @@
 //! Of an object's bytes only what the selectors name is read. Before that, whole objects go by
 //! what must be somewhere in them: an object with the label `app=web` holds `"web"`. Example:
 //! `app=web,tier!=db` looks for `"web"` in all bytes (as fast as memory is read), then reads the
-//! labels of the few that have it.
+//! labels of the few that have it. What the store's marks tell it passes over itself.
 //! Source: kubernetes v1.36.3 apiserver/pkg/storage/selection_predicate.go (what is selected).
+
+use std::ops::BitOr;
 
 use api::labels::{Operator, Requirement};
 use api::{fields, labels};
 use memchr::memmem::Finder;
 use registry::Resource;
 use schema::scan;
+use store::Marks;
 
 use super::Call;
+use crate::marks;
 use crate::object;
 use crate::options::ListOptions;
 
@@ -22,18 +26,26 @@ pub(super) struct Selection {
     fields: fields::Selector,
     /// Each of these is in the bytes of every object that is selected.
     literals: Vec<Finder<'static>>,
+    /// Every object that is selected has these.
+    marks: Marks,
 }
 
 impl Selection {
     pub(super) fn new(resource: &Resource, options: &ListOptions) -> Self {
         let of_labels = options.labels.requirements().iter().filter_map(of_label);
         let terms = options.fields.terms().iter();
-        let of_fields = terms
+        let held: Vec<_> = terms
             .filter(|term| term.equal && resource.holds(&term.field, &term.value))
-            .map(|term| quoted(&term.value));
-        let literals = of_labels.chain(of_fields);
+            .collect();
+        let literals = of_labels.chain(held.iter().map(|term| quoted(&term.value)));
+        let exact = options.labels.requirements().iter().filter_map(exactly);
+        let nodes = held.iter().filter(|term| term.field == marks::NODE);
+        let marks = exact
+            .map(|(key, value)| marks::of_label(key.as_bytes(), value))
+            .chain(nodes.map(|term| marks::of_node(&term.value)));
         Self {
             literals: literals.map(|text| finder(&text)).collect(),
+            marks: marks.fold(Marks::NONE, BitOr::bitor),
             labels: options.labels.clone(),
             fields: options.fields.clone(),
         }
@@ -42,6 +54,15 @@ impl Selection {
     /// Whether every object is wanted.
     pub(super) fn is_everything(&self) -> bool {
         self.labels.is_empty() && !self.labels.is_nothing() && self.fields.is_empty()
+    }
+
+    /// What every stored object has that is selected; whoever turns it into another version reads
+    /// labels that the store does not know.
+    pub(super) fn marks(&self, call: &Call) -> Marks {
+        if call.converts() {
+            return Marks::NONE;
+        }
+        self.marks
     }
 
     /// Whether a stored object is selected.
@@ -66,11 +87,23 @@ impl Selection {
     }
 }
 
+/// The one value that the requirement wants.
+fn exactly(requirement: &Requirement) -> Option<(&str, &str)> {
+    match (requirement.operator(), requirement.values()) {
+        (Operator::Equals | Operator::DoubleEquals | Operator::In, [value]) => {
+            Some((requirement.key(), value))
+        }
+        _ => None,
+    }
+}
+
 /// What the bytes of every object hold that satisfies the requirement.
 fn of_label(requirement: &Requirement) -> Option<String> {
-    match (requirement.operator(), requirement.values()) {
-        (Operator::Equals | Operator::DoubleEquals | Operator::In, [value]) => Some(quoted(value)),
-        (Operator::In | Operator::Exists | Operator::GreaterThan | Operator::LessThan, _) => {
+    if let Some((_, value)) = exactly(requirement) {
+        return Some(quoted(value));
+    }
+    match requirement.operator() {
+        Operator::In | Operator::Exists | Operator::GreaterThan | Operator::LessThan => {
             Some(quoted(requirement.key()))
         }
         _ => None,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::StoreError;
 use crate::log::files::{APPLICATION_ID, FORMAT};
 use crate::log::rows;
 use crate::mutants::{Mutant, planted};
 use crate::mvcc::{Mvcc, RowName};
 use crate::seal::Sealer;
+use crate::{Marker, StoreError};
 
 /// Revisions skipped after a power cut: far more than can be written between two flushes.
 pub(crate) const JUMP: u64 = 1_000_000;
@@ -83,6 +83,7 @@ pub(crate) fn load(
     path: &Path,
     sealer: &Arc<dyn Sealer>,
     boot: &str,
+    marker: Marker,
 ) -> Result<Loaded, StoreError> {
     let damaged = |detail: String| StoreError::Damaged {
         path: path.to_owned(),
@@ -121,7 +122,12 @@ pub(crate) fn load(
         }
     }
     let compacted = meta("compacted")?.cast_unsigned();
-    let (mut mvcc, garbage) = rows::read(connection, path, sealer, compacted)?;
+    let (mut mvcc, garbage) = rows::read(
+        connection,
+        path,
+        sealer,
+        Mvcc::at_compaction(compacted, marker),
+    )?;
     let mut gaps = connection
         .prepare("SELECT low, high FROM gap ORDER BY low")
         .map_err(failed)?;

@@ -41,12 +41,12 @@ struct Raw {
     value: Option<Range<usize>>,
 }
 
-/// All rows as a core, and the names of those that nothing needs.
+/// All rows in the core, empty at first, and the names of those that nothing needs.
 pub(crate) fn read(
     connection: &Connection,
     path: &Path,
     sealer: &Arc<dyn Sealer>,
-    compacted: u64,
+    mvcc: Mvcc,
 ) -> Result<(Mvcc, Vec<RowName>), StoreError> {
     let file = |operation| {
         move |cause| StoreError::File {
@@ -59,7 +59,7 @@ pub(crate) fn read(
     let (sender, receiver) = sync_channel(CHUNKS);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("store-load".into());
-        let fill = move || fill(&receiver, decoder, path, compacted);
+        let fill = move || fill(&receiver, decoder, path, mvcc);
         let filling = thread
             .spawn_scoped(scope, fill)
             .map_err(file("start loading"))?;
@@ -134,9 +134,9 @@ fn fill(
     receiver: &Receiver<Chunk>,
     mut decoder: Decoder,
     path: &Path,
-    compacted: u64,
+    mut mvcc: Mvcc,
 ) -> Result<(Mvcc, Vec<RowName>), StoreError> {
-    let mut mvcc = Mvcc::at_compaction(compacted);
+    let (compacted, marker) = (mvcc.compacted().0, mvcc.marker());
     let mut garbage = Vec::new();
     for Chunk { bytes, rows } in receiver {
         for Raw {
@@ -156,7 +156,8 @@ fn fill(
                         let key = crate::txn::display(key);
                         damaged(path, format!("value of {key} at {revision}: {cause}"))
                     })?;
-                    Record::put(key, value, created.cast_unsigned(), revision, sub)
+                    let created = created.cast_unsigned();
+                    Record::put(key, value, created, revision, sub).marked(marker(value))
                 }
             };
             if revision <= compacted || planted(Mutant::HistoryForgotten) {

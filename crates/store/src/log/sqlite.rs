@@ -17,7 +17,7 @@ use crate::log::{Log, LogError, Row, files};
 use crate::mutants::{Mutant, planted};
 use crate::mvcc::RowName;
 use crate::seal::Sealer;
-use crate::{Durability, StoreError};
+use crate::{Durability, Marker, StoreError};
 
 const PAGE_BYTES: u64 = 4096;
 /// Free pages given back to the file system in one step.
@@ -58,6 +58,7 @@ impl Sqlite {
         checkpoint_bytes: usize,
         sealer: impl FnOnce(bool) -> Result<Arc<dyn Sealer>, StoreError>,
         boot: &str,
+        marker: Marker,
     ) -> Result<(Sqlite, Loaded, Arc<dyn Sealer>), StoreError> {
         let lock = files::lock(path)?;
         let exists = files::exists(path)?;
@@ -67,7 +68,7 @@ impl Sqlite {
         }
         let failed = |cause| sqlite_error("open", path, cause);
         let connection = connect(path, ceiling_bytes).map_err(failed)?;
-        let loaded = load::load(&connection, path, &sealer, boot)?;
+        let loaded = load::load(&connection, path, &sealer, boot, marker)?;
         // Until here nothing was to change, not even by moving the log on the way out.
         let moving = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         moving.map_err(failed)?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::mutants::{Mutant, planted};
 use crate::mvcc::{Mvcc, Past};
 use crate::record::{Entry, Record};
-use crate::{Event, Page, Range, Revision, StoreError};
+use crate::{Event, Marks, Page, Range, Revision, StoreError};
 
 /// A range that is being read.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct Scan {
     start: Bytes,
     end: Bytes,
     at: u64,
+    having: Marks,
     limit: usize,
     count: bool,
     page: Page,
@@ -66,6 +67,7 @@ impl Mvcc {
             start,
             end,
             at,
+            having: range.having,
             limit,
             count: range.count,
             page,
@@ -81,6 +83,9 @@ impl Mvcc {
             if seen == most {
                 next = Some(Bytes::copy_from_slice(record.key()));
                 break;
+            }
+            if !record.marks().hold(scan.having) {
+                continue;
             }
             if scan.page.items.len() < scan.limit {
                 scan.page.items.push(record.to_kv());

@@ -8,21 +8,23 @@ use hashbrown::HashMap;
 
 use crate::mutants::{Mutant, planted};
 use crate::record::{Entry, Record};
-use crate::{Compare, Op, Outcome, Revision, Txn};
+use crate::{Compare, Marker, Op, Outcome, Revision, Txn};
 
 /// Changes on top of an [`Mvcc`](crate::Mvcc).
 #[derive(Debug)]
 pub(crate) struct Stage {
     revision: u64,
+    marker: Marker,
     entries: Vec<Entry>,
     /// Key → its last entry.
     newest: HashMap<Bytes, usize>,
 }
 
 impl Stage {
-    pub(crate) fn new(revision: u64) -> Stage {
+    pub(crate) fn new(revision: u64, marker: Marker) -> Stage {
         Stage {
             revision,
+            marker,
             entries: Vec::new(),
             newest: HashMap::new(),
         }
@@ -74,7 +76,12 @@ impl Stage {
                     let lifetime = ttl.map(|ttl| i64::try_from(ttl.as_millis()));
                     let lifetime = lifetime.map(|ttl| ttl.unwrap_or(i64::MAX));
                     let expires = lifetime.map(|ttl| now_ms.saturating_add(ttl));
-                    (Record::put(key, value, created, revision, sub), expires)
+                    let record = Record::put(key, value, created, revision, sub);
+                    let marks = match &prev {
+                        Some(prev) if planted(Mutant::OldMarks) => prev.marks(),
+                        _ => (self.marker)(value),
+                    };
+                    (record.marked(marks), expires)
                 }
                 Op::Delete { .. } if prev.is_none() => continue,
                 Op::Delete { key } => (Record::tombstone(key, revision, sub), None),

@@ -8,7 +8,9 @@ use expect_test::{Expect, expect};
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::{collection, proptest};
 
-use crate::{Compare, Event, EventKind, Mvcc, Op, Outcome, Range, Revision, StoreError, Txn};
+use crate::{
+    Compare, Event, EventKind, Marks, Mvcc, Op, Outcome, Range, Revision, StoreError, Txn,
+};
 
 type State = BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)>;
 
@@ -80,6 +82,11 @@ fn key(n: u8) -> Bytes {
     Bytes::from(format!("/{}/{n}", if n < 3 { "a" } else { "b" }))
 }
 
+/// Of the byte that a value is.
+fn marker(value: &[u8]) -> Marks {
+    Marks::of(&[value])
+}
+
 fn compare_all(mvcc: &Mvcc, model: &Model) {
     for (&revision, state) in &model.states {
         let range = Range::prefix(b"/").at(Revision(revision));
@@ -100,6 +107,15 @@ fn compare_all(mvcc: &Mvcc, model: &Model) {
             })
             .collect();
         assert_eq!(&read, state, "at {revision}");
+        // Who asks for a value sees its keys, and none whose marks say that it is another.
+        let wanted: Vec<Vec<u8>> = state.values().map(|(value, ..)| value.clone()).collect();
+        for value in wanted.into_iter().chain([vec![7]]) {
+            let page = mvcc.range(&range.clone().having(marker(&value))).unwrap();
+            let looks =
+                |(_, (other, ..)): &(_, &(Vec<u8>, _, _))| marker(other).hold(marker(&value));
+            let expected = state.iter().filter(looks).map(|(key, _)| &key[..]);
+            assert!(expected.eq(page.items.iter().map(|kv| &kv.key[..])));
+        }
         // Pages of two make up the same.
         let mut paged = Vec::new();
         let mut range = range.limit(2);
@@ -148,7 +164,7 @@ fn replay(state: &mut State, event: &Event) {
 proptest! {
     #[test]
     fn agrees_with_the_model(steps in steps()) {
-        let mut mvcc = Mvcc::new();
+        let mut mvcc = Mvcc::at_compaction(0, marker);
         let mut model = Model { revision: 1, ..Model::default() };
         model.states.insert(1, State::new());
         for step in steps {
@@ -359,7 +375,7 @@ fn compaction_inside_a_gap() {
     assert_eq!(mvcc.range(&oldest).unwrap().items.len(), 1);
     mvcc.check_watchable(mvcc.compacted().0).unwrap();
     // As a database of before this was mended is read.
-    let mut mvcc = Mvcc::at_compaction(500);
+    let mut mvcc = Mvcc::at_compaction(500, marker);
     mvcc.add_gap(2, 1002);
     assert_eq!(mvcc.compacted(), Revision(1002));
 }

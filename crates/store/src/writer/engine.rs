@@ -172,7 +172,7 @@ impl Engine {
         let mut durability = Durability::Relaxed;
         let mut answered: Vec<Answered> = Vec::with_capacity(requests.len());
         let view = self.parts.core.view.read();
-        let mut stage = Stage::new(view.revision().0);
+        let mut stage = view.stage();
         for request in requests {
             let puts = request
                 .txn
@@ -384,7 +384,7 @@ impl Engine {
         }
         self.expired = Some(Instant::now());
         let keys: Vec<Bytes> = view.expired(now_ms, EXPIRE);
-        let mut stage = Stage::new(view.revision().0);
+        let mut stage = view.stage();
         for key in keys {
             let txn = Txn {
                 ops: vec![Op::Delete { key }],

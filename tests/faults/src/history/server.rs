@@ -80,7 +80,8 @@ impl Restarting {
 }
 
 async fn live(folder: &Path, rng: Rng) -> Result<Life> {
-    let configuration = config(folder, "one boot");
+    let mut configuration = config(folder, "one boot");
+    configuration.marker = apiserver::marks;
     let opened = tokio::task::spawn_blocking(move || Store::open(&configuration)).await;
     let store = opened
         .context("open the store")?

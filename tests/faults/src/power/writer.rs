@@ -20,7 +20,8 @@ use anyhow::{Context as _, Result, bail};
 use base::Rng;
 use bytes::Bytes;
 use store::{
-    Compare, Config, Durability, EventKind, Op, Outcome, Revision, Store, StoreError, Txn, Watcher,
+    Compare, Config, Durability, EventKind, Marks, Op, Outcome, Revision, Store, StoreError, Txn,
+    Watcher,
 };
 use tokio::sync::watch;
 
@@ -43,8 +44,19 @@ pub(crate) fn config(dir: &Path, boot: &str) -> Config {
     Config {
         boot_id: boot.to_owned(),
         checkpoint_bytes: 64 << 10,
+        marker,
         ..Config::new(&dir.join("store.db"))
     }
+}
+
+/// A value has one term: the last bits of its first byte.
+pub(crate) fn marker(value: &[u8]) -> Marks {
+    value.first().map_or(Marks::NONE, |first| term(*first))
+}
+
+/// What is asked for to see the values whose first byte ends so.
+pub(crate) fn term(bits: u8) -> Marks {
+    Marks::of(&[&[bits & 3]])
 }
 
 /// Checksum by which values are compared.
