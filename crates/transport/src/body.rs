@@ -2,7 +2,8 @@
 //!
 //! Chunks are `Bytes` all the way: in process a watcher receives the very buffers that the store
 //! holds, and of a list spliced from stored buffers only small ones are copied, into full records
-//! of the wire. Knows nothing of encodings. Example: `Body::slices([head, revision, tail])` has an exact length, so HTTP/1.1
+//! of the wire, and so are the events of a watch that wait for it together. Knows nothing of
+//! encodings. Example: `Body::slices([head, revision, tail])` has an exact length, so HTTP/1.1
 //! sends `content-length`; `Body::channel(16)` is sent in chunks as the producer yields them.
 
 use std::any::Any;
@@ -53,7 +54,7 @@ enum Kind {
         parts: VecDeque<Bytes>,
         left: u64,
     },
-    Channel(mpsc::Receiver<Result<Bytes, BodyError>>),
+    Channel(Chunks),
     Incoming(Incoming),
 }
 
@@ -87,7 +88,24 @@ impl Body {
     /// A body that another task produces; at most `capacity` chunks wait for the reader.
     pub fn channel(capacity: usize) -> (BodySender, Self) {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
-        (BodySender { sender }, Kind::Channel(receiver).into())
+        let chunks = Chunks {
+            receiver,
+            waiting: VecDeque::new(),
+            failure: None,
+            ended: false,
+            together: false,
+        };
+        (BodySender { sender }, Kind::Channel(chunks).into())
+    }
+
+    /// Small chunks that wait at the same moment become one: for bodies whose reader does not mind
+    /// where a chunk ends.
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        if let Kind::Channel(chunks) = &mut self.kind {
+            chunks.together = true;
+        }
+        self
     }
 
     /// Keeps `guard` alive until the body is dropped: a permit, a span, a connection's share.
@@ -223,7 +241,7 @@ impl HttpBody for Body {
                 }
                 None => Poll::Ready(None),
             },
-            Kind::Channel(receiver) => receiver.poll_recv(cx).map(|item| {
+            Kind::Channel(chunks) => chunks.poll_next(cx).map(|item| {
                 let item = item?;
                 if item.is_err() {
                     self.kind = Kind::Empty;
@@ -250,6 +268,40 @@ impl HttpBody for Body {
             Kind::Slices { left, .. } => SizeHint::with_exact(*left),
             Kind::Channel(_) => SizeHint::default(),
             Kind::Incoming(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+/// What a producer hands over.
+struct Chunks {
+    receiver: mpsc::Receiver<Result<Bytes, BodyError>>,
+    /// Taken and not passed on: less than [`CHUNK`] and one chunk more.
+    waiting: VecDeque<Bytes>,
+    failure: Option<BodyError>,
+    ended: bool,
+    together: bool,
+}
+
+impl Chunks {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let enough = if self.together { CHUNK } else { 1 };
+        let mut bytes: usize = self.waiting.iter().map(Bytes::len).sum();
+        while bytes < enough && self.failure.is_none() && !self.ended {
+            match self.receiver.poll_recv(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    bytes += chunk.len();
+                    self.waiting.push_back(chunk);
+                }
+                Poll::Ready(Some(Err(error))) => self.failure = Some(error),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => break,
+            }
+        }
+        match together(&mut self.waiting, bytes as u64) {
+            Some(chunk) => Poll::Ready(Some(Ok(chunk))),
+            None if self.failure.is_some() => Poll::Ready(self.failure.take().map(Err)),
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
         }
     }
 }
@@ -350,6 +402,47 @@ mod tests {
         assert_eq!(read, whole);
         assert_eq!(Body::slices(parts()).collect(36_000).await.unwrap(), whole);
         assert!(Body::slices(parts()).collect(35_999).await.is_err());
+    }
+
+    /// What waits goes out in full records; what comes alone waits for nobody.
+    #[tokio::test]
+    async fn chunks_that_wait_travel_together() {
+        let (sender, body) = Body::channel(64);
+        let mut body = body.together();
+        let events: Vec<Bytes> = (0..40).map(|n| Bytes::from(vec![n; 1000])).collect();
+        for event in &events {
+            assert!(sender.send(event.clone()).await);
+        }
+        sender.abort("too late").await;
+        let (mut sizes, mut read) = (Vec::new(), Vec::new());
+        let error = loop {
+            match body.next().await.unwrap() {
+                Ok(chunk) => {
+                    sizes.push(chunk.len());
+                    read.extend_from_slice(&chunk);
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(sizes, [CHUNK, CHUNK, 40_000 - 2 * CHUNK]);
+        assert_eq!(read, events.concat());
+        assert_eq!(error.to_string(), "body ended early: too late");
+        assert!(body.next().await.is_none());
+
+        let (sender, body) = Body::channel(64);
+        let mut body = body.together();
+        for event in &events[..3] {
+            assert!(sender.send(event.clone()).await);
+            assert_eq!(body.next().await.unwrap().unwrap(), event);
+        }
+        drop(sender);
+        assert!(body.next().await.is_none());
+        // A reader in the same process sees chunks as they were handed over.
+        let (sender, mut body) = Body::channel(64);
+        for event in &events[..3] {
+            assert!(sender.send(event.clone()).await);
+        }
+        assert_eq!(body.next().await.unwrap().unwrap().len(), 1000);
     }
 
     #[tokio::test]

@@ -265,13 +265,14 @@ fn answer(
 ) -> impl Future<Output = Result<Response, Infallible>> {
     let guarded = AssertUnwindSafe(async move { service.call(request).await }).catch_unwind();
     guarded.map(|result| {
-        Ok(result.unwrap_or_else(|_panic| {
+        let response = result.unwrap_or_else(|_panic| {
             tracing::error!("request handler panicked");
             let text = "This request caused apiserver to panic. Look in the logs for details.";
             let mut response = Response::new(Body::from(text));
             *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
             response
-        }))
+        });
+        Ok(response.map(Body::together))
     })
 }
 
