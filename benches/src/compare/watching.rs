@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 use api::Gvr;
 use client::{ListOptions, WatchEvent};
 use tokio::sync::Barrier;
@@ -28,17 +28,28 @@ pub(super) async fn measure(side: &mut Side) -> Result<f64> {
         let api = side.client(at).namespaced(&maps, "watched");
         let (from, ready) = (from.clone(), ready.clone());
         tasks.spawn(async move {
-            let options = ListOptions {
+            let mut options = ListOptions {
                 resource_version: from,
                 ..ListOptions::default()
             };
             let mut watch = api.watch(&options).await?;
             ready.wait().await;
-            let mut seen = 0;
+            let (mut seen, mut ended) = (0, 0);
             while seen < WRITES {
-                let event = watch.next().await.context("the watch ended")??;
-                if let WatchEvent::Added(_) = event {
-                    seen += 1;
+                match watch.next().await.transpose()? {
+                    Some(WatchEvent::Added(object)) => {
+                        seen += 1;
+                        object
+                            .resource_version()
+                            .clone_into(&mut options.resource_version);
+                    }
+                    Some(_) => {}
+                    // Upstream ends watches that do not keep up; clients go on where they were.
+                    None => {
+                        ended += 1;
+                        ensure!(ended <= WRITES, "the watch ended {ended} times");
+                        watch = api.watch(&options).await?;
+                    }
                 }
             }
             anyhow::Ok(())
