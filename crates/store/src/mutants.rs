@@ -80,6 +80,7 @@ impl Mutant {
         Mutant::StuckSkips,
         Mutant::PageDrifts,
         Mutant::OldExpiry,
+        Mutant::OldMarks,
     ];
 
     /// By the name that `Debug` writes.
