@@ -29,6 +29,14 @@ fn three() -> Deployment {
     deployment(3, Amount::Percent(25), Amount::Percent(25))
 }
 
+fn recreating() -> Deployment {
+    Deployment {
+        strategy: Strategy::Recreate,
+        deadline_seconds: None,
+        ..three()
+    }
+}
+
 /// `name[*] size/observed/available [rN] [dN] [mN]`: `*` has the template; revision, desired and max
 /// annotations.
 fn set(number: i64, text: &str) -> Set {
@@ -171,11 +179,7 @@ fn an_old_template_gets_a_new_number_and_remembers_its_old_ones() {
 
 #[test]
 fn recreate_waits_for_the_end_of_old_pods() {
-    let recreate = Deployment {
-        strategy: Strategy::Recreate,
-        deadline_seconds: None,
-        ..three()
-    };
+    let recreate = recreating();
     check(
         &recreate,
         &["old 3/3/3 r1 d3 m3"],
@@ -205,11 +209,7 @@ fn recreate_waits_for_the_end_of_old_pods() {
 /// then resizes the Deployment must not keep both for ever.
 #[test]
 fn a_resize_during_a_recreation_ends_all_old_sets() {
-    let recreate = Deployment {
-        strategy: Strategy::Recreate,
-        deadline_seconds: None,
-        ..three()
-    };
+    let recreate = recreating();
     check(
         &recreate,
         &["older 2/2/2 r1 d2 m2", "old 2/2/2 r2 d2 m2"],
