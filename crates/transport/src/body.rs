@@ -92,7 +92,6 @@ impl Body {
             receiver,
             waiting: VecDeque::new(),
             failure: None,
-            ended: false,
             together: false,
         };
         (BodySender { sender }, Kind::Channel(chunks).into())
@@ -278,7 +277,6 @@ struct Chunks {
     /// Taken and not passed on: less than [`CHUNK`] and one chunk more.
     waiting: VecDeque<Bytes>,
     failure: Option<BodyError>,
-    ended: bool,
     together: bool,
 }
 
@@ -286,21 +284,22 @@ impl Chunks {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let enough = if self.together { CHUNK } else { 1 };
         let mut bytes: usize = self.waiting.iter().map(Bytes::len).sum();
-        while bytes < enough && self.failure.is_none() && !self.ended {
+        let mut ended = false;
+        while bytes < enough && self.failure.is_none() && !ended {
             match self.receiver.poll_recv(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     bytes += chunk.len();
                     self.waiting.push_back(chunk);
                 }
                 Poll::Ready(Some(Err(error))) => self.failure = Some(error),
-                Poll::Ready(None) => self.ended = true,
+                Poll::Ready(None) => ended = true,
                 Poll::Pending => break,
             }
         }
         match together(&mut self.waiting, bytes as u64) {
             Some(chunk) => Poll::Ready(Some(Ok(chunk))),
             None if self.failure.is_some() => Poll::Ready(self.failure.take().map(Err)),
-            None if self.ended => Poll::Ready(None),
+            None if ended => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
